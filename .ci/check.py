@@ -1,0 +1,200 @@
+"""The project's checks: `python .ci/check.py` runs all of them, `python .ci/check.py NAME…` some.
+
+One function is one check: it returns a line on what it saw, or raises `Failed`. The last line printed is `N passed, M failed`."""
+import ast, json, os, re, shlex, shutil, subprocess, sys, tempfile, time, zipfile
+from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+config = ConfigParser(delimiters=['='])
+config.read(ROOT/'settings.ini', encoding='utf-8')
+CFG = config['DEFAULT']
+LIB,NBS = ROOT/CFG['lib_path'],ROOT/CFG['nbs_path']
+SCRIPTS = Path(sys.executable).parent
+ENV = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(PYTHONUTF8='1', PATH=f'{SCRIPTS}{os.pathsep}{os.environ["PATH"]}')
+
+class Failed(Exception): pass
+
+def need(problems, what):
+    "Fail if there are problems, listing them."
+    if problems: raise Failed('\n'.join([f'{what}:', *(f'  {p}' for p in problems)]))
+
+def call(*args, cwd=ROOT, quiet=True):
+    "Run a command of this environment; its output is shown if it fails (always, if not `quiet`)."
+    args = [shutil.which(args[0], path=ENV['PATH']) or args[0], *map(str, args[1:])]
+    pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT) if quiet else {}
+    done = subprocess.run(args, cwd=cwd, env=ENV, text=True, encoding='utf-8', errors='replace', stdin=subprocess.DEVNULL, **pipe)
+    if done.returncode: raise Failed(f'{" ".join(args)}: exit status {done.returncode}\n{done.stdout or ""}')
+    return done.stdout or ''
+
+def readme_command(word):
+    "The one command line of README.md that contains `word`."
+    lines = [o for o in (ROOT/'README.md').read_text(encoding='utf-8').splitlines() if '&&' in o and word in o]
+    if len(lines) != 1: raise Failed(f'README.md has {len(lines)} command lines with "{word}"; one is needed')
+    return lines[0]
+
+def copy_project(folder):
+    "The project without what git ignores, in `folder`."
+    skip = '.git .venv* runs _docs _proc build dist *.egg-info __pycache__ .ipynb_checkpoints .ruff_cache'.split()
+    return Path(shutil.copytree(ROOT, Path(folder)/ROOT.name, ignore=shutil.ignore_patterns(*skip)))
+
+def notebooks(root=NBS): return sorted(o for o in root.rglob('*.ipynb') if not any(p[0] in '._' for p in o.relative_to(root).parts))
+def modules(root=LIB): return sorted(o for o in root.rglob('*.py') if o.name != '_modidx.py')
+def name(path): return path.relative_to(ROOT).as_posix()
+def text(path): return path.read_text(encoding='utf-8')
+def cells(path): return json.loads(text(path))['cells']
+def source(cell): return ''.join(cell['source'])
+def parsed(src): return ast.parse('\n'.join('pass' if o.lstrip()[:1] in ('%', '!') else o for o in src.splitlines()))
+
+def mixed(cell):
+    "Would nbdev run this cell for the site only because it imports something?"
+    src = source(cell)
+    if cell['cell_type'] != 'code' or re.search(r'^#\| *(export|exports|exporti|eval: *false)\b', src, re.M): return False
+    nodes = list(ast.walk(parsed(src)))
+    return any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in nodes) and any(isinstance(n, (ast.Expr, ast.Assign)) for n in nodes)
+
+def clean():
+    "notebooks are clean: metadata, stored errors, size, cell names, imports apart"
+    problems = []
+    with tempfile.TemporaryDirectory() as tmp:
+        copy = copy_project(tmp)
+        call('nbdev_clean', cwd=copy)
+        problems += [f'{name(o)}: run nbdev_clean' for o in notebooks() if text(o) != text(copy/o.relative_to(ROOT))]
+    for o in notebooks():
+        cs = cells(o)
+        if not re.match(r'# .+\n+> .+', source(cs[0])): problems.append(f'{name(o)}: the first cell must be "# Title" and "> subtitle"')
+        if o.stat().st_size > 300_000: problems.append(f'{name(o)}: {o.stat().st_size//1000} kB, at most 300')
+        ids = [c['id'] for c in cs]
+        problems += [f'{name(o)}: two cells are called {i}' for i in {i for i in ids if ids.count(i) > 1}]
+        problems += [f'{name(o)}: cell {c["id"]} stores an error' for c in cs
+                     if any(out['output_type'] == 'error' for out in c.get('outputs', []))]
+        problems += [f'{name(o)}: exported cell {c["id"]} needs a name made of words' for c in cs
+                     if re.search(r'^#\| *export', source(c), re.M) and re.fullmatch(r'[0-9a-f]{8}([0-9a-f-]{28})?', c['id'])]
+        problems += [f'{name(o)}: cell {c["id"]} imports and does more: move the imports to a cell of their own' for c in cs if mixed(c)]
+    need(problems, 'not clean')
+    return f'{len(notebooks())} notebooks'
+
+def sync():
+    "exported modules equal what the notebooks give"
+    with tempfile.TemporaryDirectory() as tmp:
+        copy = copy_project(tmp)
+        lib = copy/CFG['lib_path']
+        for o in lib.rglob('*.py'):
+            if o.name != '__init__.py': o.unlink()
+        call('nbdev_export', cwd=copy)
+        was,now = ({o.relative_to(r).as_posix(): text(o) for o in r.rglob('*.py')} for r in (LIB, lib))
+    need([f'{LIB.name}/{o}: {"differs" if o in was and o in now else "is made by no notebook" if o in was else "is missing"}'
+          for o in sorted(was.keys() | now.keys()) if was.get(o) != now.get(o)], 'run nbdev_export')
+    return f'{len(was)} files'
+
+def imported(src):
+    "The package's modules that a cell or module imports, by their names inside the package."
+    for node in ast.walk(parsed(src)):
+        if isinstance(node, ast.Import): names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom): names = [node.module or '', *(f'{node.module}.{a.name}' for a in node.names)]
+        else: continue
+        yield from (n.removeprefix(LIB.name+'.') for n in names if n.startswith(LIB.name+'.'))
+
+def order():
+    "notebooks' numbers are the order of imports"
+    made,uses,problems = {},[],[]
+    for o in notebooks():
+        number = (m := re.match(r'\d+', o.name)) and int(m[0])
+        code = [source(c) for c in cells(o) if c['cell_type'] == 'code']
+        module = next((m[1] for c in code if (m := re.search(r'^#\| *default_exp +(\S+)', c, re.M))), None)
+        if number is not None and module:
+            if number in (n for n, _ in made.values()): problems.append(f'{name(o)}: number {number} is taken')
+            made[module] = number,o
+            expected = '.'.join([*o.relative_to(NBS).parts[:-1], re.sub(r'^\d+_', '', o.stem)])
+            if module != expected: problems.append(f'{name(o)}: exports to {module}, its own name says {expected}')
+        elif module: problems.append(f'{name(o)}: exports but has no number')
+        if number is not None: uses += [(number, module, o, m) for c in code if not c.startswith('%%') for m in imported(c)]
+    problems += [f'{name(o)} imports {m}, whose notebook is {made[m][1].name}' for n, module, o, m in uses
+                 if m in made and m != module and made[m][0] >= n]
+    need(sorted(set(problems)), 'out of order')
+    return f'{len(made)} modules, {len(uses)} imports'
+
+def ruff():
+    "ruff on package, notebooks and scripts"
+    return call('ruff', 'check', '--output-format=concise', '--no-cache', LIB, NBS, ROOT/'setup.py', ROOT/'.ci').strip()
+
+ALONE = '''import builtins, dis, importlib, sys, types
+module = importlib.import_module(sys.argv[1])
+def names(code):
+    yield from (i.argval for i in dis.get_instructions(code) if i.opname == 'LOAD_GLOBAL')
+    for c in code.co_consts:
+        if isinstance(c, types.CodeType): yield from names(c)
+code = compile(open(module.__file__, encoding='utf-8').read(), module.__file__, 'exec')
+missing = sorted({n for n in names(code) if n not in vars(module) and not hasattr(builtins, n)})
+sys.exit(f'{sys.argv[1]} uses names it does not have: {missing}' if missing else 0)'''
+
+def imports():
+    "each module imports alone, knows its global names, and uses only declared requirements"
+    def alone(path):
+        dotted = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+        try: call(sys.executable, '-c', ALONE, dotted)
+        except Failed as e: return str(e)
+    problems = [p for p in ThreadPoolExecutor(2).map(alone, modules()) if p]
+    flat = lambda o: re.sub(r'[-_.]+', '-', re.match(r'[\w.-]+', o)[0]).lower()
+    declared,provided = {flat(o) for o in CFG['requirements'].split()},packages_distributions()
+    for o in modules():
+        tops = {a.name for n in ast.walk(ast.parse(text(o))) if isinstance(n, ast.Import) for a in n.names}
+        tops |= {n.module for n in ast.walk(ast.parse(text(o))) if isinstance(n, ast.ImportFrom) and not n.level}
+        tops = {t.split('.')[0] for t in tops} - sys.stdlib_module_names - {LIB.name}
+        problems += [f'{name(o)}: {t} is no requirement in settings.ini' for t in sorted(tops)
+                     if not declared & {flat(d) for d in provided.get(t, [t])}]
+    need(problems, 'imports')
+    return f'{len(modules())} modules'
+
+def tests():
+    "nbdev_test, as the README runs it"
+    command = shlex.split(readme_command('nbdev_test').split(' && ')[-1])
+    call(Path(command[0]).name, *command[1:], quiet=False)
+
+def docs():
+    "the site builds without Quarto and has no dead link"
+    return call(sys.executable, ROOT/'.ci'/'docs.py').strip().splitlines()[-1]
+
+def readme():
+    "README.md equals what index.ipynb gives"
+    return call(sys.executable, ROOT/'.ci'/'readme.py', '--check').strip()
+
+def package():
+    "the source archive builds, and the wheel made from it holds every module"
+    with tempfile.TemporaryDirectory() as tmp:
+        copy = copy_project(tmp)
+        call(sys.executable, '-m', 'build', '--no-isolation', '--outdir', Path(tmp)/'dist', copy)
+        wheel, = (Path(tmp)/'dist').glob('*.whl')
+        held = set(zipfile.ZipFile(wheel).namelist())
+    need([f'{name(o)} is not in the wheel' for o in LIB.rglob('*.py') if name(o) not in held], 'package')
+    return wheel.name
+
+def demo():
+    "the README's first command"
+    command = readme_command('udalit demo')
+    call('bash', '-c', command, quiet=False)
+    out = ROOT/shlex.split(command.split('--out')[-1])[0]
+    need([o for o in ('results.csv',) if not (out/o).exists()], f'{out} lacks')
+
+CHECKS = [clean, sync, order, ruff, imports, tests, docs, readme, package, demo]
+
+def main(wanted):
+    unknown = set(wanted) - {c.__name__ for c in CHECKS}
+    if unknown: sys.exit(f'no such check: {", ".join(sorted(unknown))}; there are {", ".join(c.__name__ for c in CHECKS)}')
+    failed,todo = [],[c for c in CHECKS if not wanted or c.__name__ in wanted]
+    for check in todo:
+        start = time.time()
+        print(f'--- {check.__name__}: {check.__doc__}', flush=True)
+        try:
+            seen = check() or ''
+            print(f'ok, {time.time()-start:.0f} s: {seen}', flush=True)
+        except Exception as e:
+            failed.append(check.__name__)
+            print(f'FAILED, {time.time()-start:.0f} s: {e if isinstance(e, Failed) else repr(e)}', flush=True)
+    if failed: print(f'failed: {", ".join(failed)}')
+    print(f'{len(todo)-len(failed)} passed, {len(failed)} failed')
+    sys.exit(bool(failed))
+
+if __name__ == '__main__': main(sys.argv[1:])
