@@ -36,9 +36,12 @@ def readme_command(word):
     return lines[0]
 
 def copy_project(folder):
-    "The project without what git ignores, in `folder`."
-    skip = '.git .venv* runs _docs _proc build dist *.egg-info __pycache__ .ipynb_checkpoints .ruff_cache'.split()
-    return Path(shutil.copytree(ROOT, Path(folder)/ROOT.name, ignore=shutil.ignore_patterns(*skip)))
+    "The project's files, its notebooks and its package in `folder`."
+    copy = Path(folder)/ROOT.name
+    for o in (NBS, LIB): shutil.copytree(o, copy/o.name, ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
+    for o in ROOT.iterdir():
+        if o.is_file(): shutil.copy(o, copy)
+    return copy
 
 def notebooks(root=NBS): return sorted(o for o in root.rglob('*.ipynb') if not any(p[0] in '._' for p in o.relative_to(root).parts))
 def modules(root=LIB): return sorted(o for o in root.rglob('*.py') if o.name != '_modidx.py')

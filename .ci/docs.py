@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pypandoc, yaml
 from nbdev.config import get_config
-from nbdev.doclinks import _nbpath2html
+from nbdev.doclinks import NbdevLookup, _nbpath2html
 from nbdev.serve import proc_nbs
 
 HERE = Path(__file__).resolve().parent
@@ -143,6 +143,7 @@ def main():
     if '--sidebar' in sys.argv: return yml.write_text(sidebar_yml(files), encoding='utf-8')
     if not yml.exists() or yml.read_text(encoding='utf-8') != sidebar_yml(files):
         sys.exit('nbs/sidebar.yml is out of date: run python .ci/docs.py --sidebar')
+    if cfg.lib_name not in NbdevLookup().entries: sys.exit("names cannot be linked: pip install -e '.[dev]' first")
     proc_nbs(force=True)
     lost = [o.as_posix() for o in files if not (PROC/o).exists()]
     if lost: sys.exit(f'nbdev could not process {", ".join(lost)} (see above)')
