@@ -13,7 +13,8 @@ config.read(ROOT/'settings.ini', encoding='utf-8')
 CFG = config['DEFAULT']
 LIB,NBS = ROOT/CFG['lib_path'],ROOT/CFG['nbs_path']
 SCRIPTS = Path(sys.executable).parent
-ENV = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(PYTHONUTF8='1', PATH=f'{SCRIPTS}{os.pathsep}{os.environ["PATH"]}')
+PATH = f'{SCRIPTS}{os.pathsep}{os.environ["PATH"]}'
+ENV = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(PATH=PATH, PYTHONUTF8='1', PIP_QUIET='1')
 
 class Failed(Exception): pass
 
@@ -23,7 +24,7 @@ def need(problems, what):
 
 def call(*args, cwd=ROOT, quiet=True):
     "Run a command of this environment; its output is shown if it fails (always, if not `quiet`)."
-    args = [shutil.which(args[0], path=ENV['PATH']) or args[0], *map(str, args[1:])]
+    args = [shutil.which(args[0], path=PATH) or args[0], *map(str, args[1:])]
     pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT) if quiet else {}
     done = subprocess.run(args, cwd=cwd, env=ENV, text=True, encoding='utf-8', errors='replace', stdin=subprocess.DEVNULL, **pipe)
     if done.returncode: raise Failed(f'{" ".join(args)}: exit status {done.returncode}\n{done.stdout or ""}')
@@ -191,8 +192,8 @@ def main(wanted):
         start = time.time()
         print(f'--- {check.__name__}: {check.__doc__}', flush=True)
         try:
-            seen = check() or ''
-            print(f'ok, {time.time()-start:.0f} s: {seen}', flush=True)
+            seen = check()
+            print(f'ok, {time.time()-start:.0f} s'+(f': {seen}' if seen else ''), flush=True)
         except Exception as e:
             failed.append(check.__name__)
             print(f'FAILED, {time.time()-start:.0f} s: {e if isinstance(e, Failed) else repr(e)}', flush=True)

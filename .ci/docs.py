@@ -144,7 +144,8 @@ def main():
     if not yml.exists() or yml.read_text(encoding='utf-8') != sidebar_yml(files):
         sys.exit('nbs/sidebar.yml is out of date: run python .ci/docs.py --sidebar')
     if cfg.lib_name not in NbdevLookup().entries: sys.exit("names cannot be linked: pip install -e '.[dev]' first")
-    proc_nbs(force=True)
+    try: proc_nbs(force=True)
+    except Exception as e: sys.exit(f'nbdev cannot process the notebooks: {e}')
     lost = [o.as_posix() for o in files if not (PROC/o).exists()]
     if lost: sys.exit(f'nbdev could not process {", ".join(lost)} (see above)')
     if '--prepare' in sys.argv: return

@@ -242,12 +242,12 @@ def best(
     column: str,
     reference: tuple[str, ...] = ('oracle',),  # methods that do not compete
 ) -> list[Line]:
-    "The lines with the highest mean in `column` among those of the same checkpoint; none if only one competes."
+    "The lines with the highest mean above 0 in `column` among those of the same checkpoint; none if only one competes."
     found = []
     for checkpoint in {line.checkpoint for line in lines}:
-        rivals = [x for x in lines if x.checkpoint == checkpoint and x.method not in reference and (x.mean.get(column) or 0) > 0]
-        top = max((round(x.mean[column], 1) for x in rivals), default=0)
-        found += [x for x in rivals if round(x.mean[column], 1) == top and len(rivals) > 1]
+        rivals = [x for x in lines if x.checkpoint == checkpoint and x.method not in reference and x.mean.get(column) is not None]
+        means = [round(x.mean[column], 1) for x in rivals]  # as they are shown; NaN equals nothing
+        if len(rivals) > 1: found += [x for x, mean in zip(rivals, means) if mean > 0 and mean == max(means)]
     return found
 
 # %% ../nbs/51_evaluate.ipynb #table-html

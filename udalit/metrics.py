@@ -149,13 +149,20 @@ class Scores:
 # %% ../nbs/50_metrics.ipynb #scores-rows
 def score_rows(
     scores: Scores,
-    **who: str | int,  # method, task, stage, seed
-) -> list[dict]:       # one row for each class protocol: who, checkpoint, protocol, miou, then each class
-    "Table rows: IoU in percent, three decimals; None where the protocol does not count a class, NaN where it is absent."
-    rows = []
-    for name, counted in scores.space.protocols.items():
-        each = {c: round(v, 3) if i in counted else None for i, (c, v) in enumerate(zip(scores.space.classes, scores.iou.tolist()))}
-        rows.append(dict(who, checkpoint=scores.protocol.checkpoint, protocol=name, miou=round(scores.miou(name), 3), **each))
+    method: str,
+    task: str,
+    stage: str,
+    seed: int,
+    checkpoint: str | None = None,             # 'last' or 'best'; as the scores say if None
+    protocols: tuple[str, ...] | None = None,  # class protocols; all of the label space if None
+) -> list[dict]:                               # one row for each class protocol
+    "Table rows: who, mIoU and the IoU of each class in percent; None where the protocol does not count it, NaN where it is absent."
+    rows, names_values = [], list(enumerate(zip(scores.space.classes, scores.iou.tolist())))
+    for protocol in scores.space.protocols if protocols is None else protocols:
+        counted = scores.counted(protocol)
+        rows.append(dict(method=method, task=task, stage=stage, seed=seed, checkpoint=checkpoint or scores.protocol.checkpoint,
+                         protocol=protocol, miou=round(scores.miou(protocol), 3),
+                         **{name: round(value, 3) if i in counted else None for i, (name, value) in names_values}))
     return rows
 
 # %% ../nbs/50_metrics.ipynb #nam

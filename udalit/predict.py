@@ -118,8 +118,10 @@ class LabelFree(NamedTuple):
 def label_free(
     model: nn.Module,  # as for `probabilities`
     batches: Iterable,  # of image tensors (b, 3, h, w), or of dicts with 'image': a loader
+    device: str | torch.device | None = None,  # the model is moved there; None = where it is
 ) -> LabelFree:
     "Mean entropy and information score over a set of images. Source: ADV"
+    if device is not None: model.to(device)
     total, mean, n = 0., 0., 0
     for batch in batches:
         p = view_logits(model, batch['image'] if isinstance(batch, dict) else batch).softmax(1)  # (b, k, h, w)
@@ -132,6 +134,7 @@ def label_free(
 def mean_entropy(
     model: nn.Module,
     batches: Iterable,  # of image tensors, or of dicts with 'image'
+    device: str | torch.device | None = None,  # the model is moved there; None = where it is
 ) -> float:             # in [0, 1], lower is better
     "The set's mean normalised entropy: IntraDA's and ADVENT's measure of how sure the network is. Source: ADV"
-    return label_free(model, batches).entropy
+    return label_free(model, batches, device).entropy
