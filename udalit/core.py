@@ -6,8 +6,13 @@
 __all__ = ['InputError', 'writing', 'explain', 'free_space', 'writing_folder', 'write_text', 'write_json', 'read_json', 'derive',
            'seed_everything', 'rng_state', 'set_rng_state', 'peak_memory', 'require_space']
 
+# %% ../nbs/00_core.ipynb #waiting
+import os
+
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 # %% ../nbs/00_core.ipynb #imports
-import contextlib, errno, hashlib, json, os, random, shutil, sys
+import contextlib, errno, hashlib, json, random, shutil, sys
 from pathlib import Path
 
 import numpy as np

@@ -94,11 +94,12 @@ class Watch:
         steps: int,               # of the whole stage
         num_classes: int,
         start: int = 0,           # steps done before; later rows of an interrupted run are dropped
-        every: int = 20,          # steps between two reports
+        every: int | None = None,  # steps between two reports; None: 20, fewer in short stages
         progress: bool = True,
     ):
         from torch.utils.tensorboard import SummaryWriter
-        self.folder, self.journal, self.steps, self.every, self.num_classes = Path(folder), journal, steps, every, num_classes
+        self.folder, self.journal, self.steps, self.num_classes = Path(folder), journal, steps, num_classes
+        self.every = every or min(20, max(1, steps//10))
         self.rows = read_history(self.folder/'history.jsonl', start)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder/'history.jsonl').write_text(''.join(json.dumps(r) + '\n' for r in self.rows), encoding='utf-8')
