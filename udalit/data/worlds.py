@@ -807,32 +807,39 @@ def claim(
     marker: Path,         # the file that says what stands in the folders
     folders: list[Path],  # where the scenes go
     facts: dict,
-):
-    "Mark `folders` as a drawn world in the making and clear older ones; an `InputError` if others' files are there."
-    held = [path for folder in folders for path in folder.rglob('*') if path.is_file()]
+) -> set[Path]:           # files of an older or interrupted run
+    "Mark `folders` as a drawn world in the making; an `InputError` if others' files are there."
+    held = {path for folder in folders for path in folder.rglob('*') if path.is_file() and path.suffix != '.tmp'}
     if held and not marker.is_file():
-        raise InputError(f'{held[0]}: files are here that were not written by this package; choose another folder for the drawn world.')
+        raise InputError(f'{min(held)}: files are here that were not written by this package; choose another folder for the drawn world.')
     write_json(marker, dict(facts, complete=False))
-    for path in held: path.unlink()
+    return held
 
-def is_complete(marker: Path, facts: dict) -> bool:
-    "Was exactly this world written here, to its end?"
-    try: return read_json(marker) == dict(facts, complete=True)
+def is_complete(
+    marker: Path,
+    facts: dict,
+    pattern: str,  # of the image and label files, from the marker's folder
+) -> bool:
+    "Was exactly this world written here, to its end, and are all files still there?"
+    try: written = read_json(marker)
     except InputError: return False
+    return written == dict(facts, complete=True) and len(list(marker.parent.glob(pattern))) == 2*facts['n']
 
 # %% ../../nbs/data/04_worlds.ipynb #write-scenes
 def write_scenes(
     scenes: Streets,
     marker: Path,
     folders: list[Path],
-    write: Callable[[int, np.ndarray, np.ndarray], None],  # number, image, training ids → files
+    write: Callable[[int, np.ndarray, np.ndarray], tuple],  # number, image, training ids → the paths it wrote
     facts: dict,
 ):
     "Write every scene; the marker says `complete` only when all are there."
-    claim(marker, folders, facts)
+    older = claim(marker, folders, facts)
     with ThreadPoolExecutor(4) as pool:
         done = pool.map(lambda i: write(i, *scenes.draw(i)), range(len(scenes)))
-        for _ in tqdm(done, total=len(scenes), desc=f'drawing {scenes.domain}', disable=len(scenes) < 200): pass
+        for paths in tqdm(done, total=len(scenes), desc=f'drawing {scenes.domain}', disable=len(scenes) < 200):
+            older.difference_update(paths)
+    for path in older: path.unlink(missing_ok=True)
     write_json(marker, dict(facts, complete=True))
 
 def require_labels(scenes: Streets):
@@ -853,8 +860,10 @@ def write_gta5(
     require_labels(scenes)
     root, palette = Path(root), raw_palette(GTA5_IDS)
     def write(i, image, label):
-        write_image(root/'images'/f'{i+1:05d}.png', image)
-        write_ids(root/'labels'/f'{i+1:05d}.png', GTA5_IDS.invert(label), palette)
+        paths = root/'images'/f'{i+1:05d}.png', root/'labels'/f'{i+1:05d}.png'
+        write_image(paths[0], image)
+        write_ids(paths[1], GTA5_IDS.invert(label), palette)
+        return paths
     write_scenes(scenes, root/'world.json', [root/'images', root/'labels'], write, describe(scenes))
     return root
 
@@ -867,8 +876,10 @@ def write_synthia(
     require_labels(scenes)
     root = Path(root)
     def write(i, image, label):
-        write_image(root/'RGB'/f'{i:07d}.png', image)
-        write_red16(root/'GT'/'LABELS'/f'{i:07d}.png', SYNTHIA_IDS.invert(label))
+        paths = root/'RGB'/f'{i:07d}.png', root/'GT'/'LABELS'/f'{i:07d}.png'
+        write_image(paths[0], image)
+        write_red16(paths[1], SYNTHIA_IDS.invert(label))
+        return paths
     write_scenes(scenes, root/'world.json', [root/'RGB', root/'GT'], write, describe(scenes))
     return root
 
@@ -886,9 +897,10 @@ def write_cityscapes(
     root = Path(root)
     def write(i, image, label):
         town = TOWNS[i % len(TOWNS)]
-        stem = f'{town}/{town}_{i:06d}_000019_'
-        write_image(root/'leftImg8bit'/split/f'{stem}leftImg8bit.png', image)
-        if labels: write_ids(root/'gtFine'/split/f'{stem}gtFine_labelIds.png', CITYSCAPES_IDS.invert(label))
+        paths = [folder/town/f'{town}_{i:06d}_000019_{kind}.png' for folder, kind in zip(folders, ('leftImg8bit', 'gtFine_labelIds'))]
+        write_image(paths[0], image)
+        if labels: write_ids(paths[1], CITYSCAPES_IDS.invert(label))
+        return paths[:1 + labels]
     folders = [root/'leftImg8bit'/split, root/'gtFine'/split]
     write_scenes(scenes, root/f'world_{split}.json', folders, write, describe(scenes, labels=labels))
     return root
@@ -905,8 +917,8 @@ def ensure_streets(
     root = Path(root)
     source, target, held_out = (Streets(domain, n, size, derive(seed, part), keep=False)
                                 for domain, n, part in (('game', train[0], 'source'), ('real', train[1], 'target'), ('real', test, 'test')))
-    if not is_complete(root/'gta5'/'world.json', describe(source)): write_gta5(source, root/'gta5')
+    if not is_complete(root/'gta5'/'world.json', describe(source), '*/*.png'): write_gta5(source, root/'gta5')
     for scenes, split in ((target, 'train'), (held_out, 'val')):
-        if not is_complete(root/'cityscapes'/f'world_{split}.json', describe(scenes, labels=True)):
+        if not is_complete(root/'cityscapes'/f'world_{split}.json', describe(scenes, labels=True), f'*/{split}/*/*.png'):
             write_cityscapes(scenes, root/'cityscapes', split)
     return root
