@@ -18,7 +18,7 @@ from . import experiments
 from .core import InputError, explain, read_json
 from .data.datasets import folders
 from .data.tasks import TASKS, find_task
-from .evaluate import evaluate as score, predictions, results_text, save_maps
+from .evaluate import evaluate as score, predictions, results_text
 from .methods import METHODS
 from .metrics import score_rows
 from .runs import open_run
@@ -108,7 +108,8 @@ def evaluate(
     network, space, size = experiments.load_run(folder, stage, checkpoint)
     about, place = open_run(folder).about, read_json(Path(folder)/'model.json')
     task = find_task(about['task'], data or place['data'], size)
-    scores = score(network, task.test, size, scales=parse_scales(scales), flip=flip, save=save, checkpoint=checkpoint, weights=place['weights'])
+    scores = score(network, task.test, size, scales=parse_scales(scales), flip=flip, save=save, checkpoint=checkpoint,
+                   weights=place['weights'])
     rows = score_rows(scores, about['method'], task.name, stage or open_run(folder).method.training[-1].name, about['seed'], checkpoint,
                       task.protocols)
     print(results_text(rows, str(scores.protocol)))

@@ -8,19 +8,18 @@ __all__ = ['DEMO', 'check_task', 'build', 'load_space', 'load_run', 'save_predic
 
 # %% ../nbs/60_experiments.ipynb #imports
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from .core import InputError, derive, read_json, require_space, write_json
-from .data.datasets import check, fingerprint
+from .core import derive, read_json, require_space, write_json
+from .data.datasets import check, fingerprint, subset
 from .data.files import write_ids, write_image
 from .data.tasks import Task, find_task
-from .evaluate import evaluate, predictions, read_results, results_html, results_text, save_maps, write_results
+from .evaluate import evaluate, predictions, results_html, results_text, write_results
 from .labels import LabelSpace, colorize
-from .methods import Method, PseudoLabel, find_method, settings_for
+from .methods import find_method, settings_for
 from .metrics import Scores, score_rows
 from .nets.generators import deeplab_v2, load_generator
 from .runs import Run, fit, open_run
@@ -108,7 +107,8 @@ def show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores:
     for stage in run.method.training:
         load_generator(network, run.weights(stage.name))
         columns[stage.name] = label_maps(network, task, len(samples))
-    figures = dict(panel=panel([s['image'] for s in samples], columns, task.space), confusion=confusion_picture(scores.confusion, task.space))
+    figures = dict(panel=panel([s['image'] for s in samples], columns, task.space),
+                   confusion=confusion_picture(scores.confusion, task.space))
     for stage in run.method.training:
         history = read_history(run.stage(stage.name)/'history.jsonl')
         if len(history) > 1: figures[f'curves-{stage.name}'] = curves(history)
@@ -118,7 +118,6 @@ def show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores:
 
 def label_maps(network: nn.Module, task: Task, count: int) -> list:
     "(H, W) predicted ids for the first `count` test images, at their own size."
-    from udalit.data.datasets import subset
     few = subset(task.test, indices=list(range(count)))
     return [ids[0].cpu() for _, ids, _ in predictions(network, few, task.target_size, progress=False)]
 
@@ -136,7 +135,7 @@ def experiment(
     precision: str = 'no',
     device: str | None = None,
     progress: bool = True,
-    how: dict = {},                         # of `udalit.runs.Work`, such as workers and save_seconds
+    how: dict | None = None,                # of `udalit.runs.Work`, such as workers and save_seconds
     **changes,                              # of `udalit.methods.Settings`
 ) -> list[dict]:                            # rows of results
     "Check, build, fit, evaluate, show."
@@ -147,8 +146,9 @@ def experiment(
     network, about = build(task, backbone, weights, seed, auxiliary=settings.auxiliary, batchnorm=settings.batchnorm)
     require_space(out, 40*sum(p.numel() for p in network.parameters()))
     reports = check_task(task, any(s.source == 'oracle' for s in method.training), out/'checked.json', progress=progress)
+    for name, report in reports.items(): Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
     write_json(out/'model.json', about | dict(data=str(place)))
-    run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **how)
+    run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **(how or {}))
     rows, scores = score_run(run, network, task, about['weights'], progress)
     rows = write_results(out/'results.csv', rows)
     show_run(run, network, task, rows, scores)
@@ -191,4 +191,5 @@ def show_demo(out: Path, rows: list[dict]):
     }
     figure_to_png(figures['Predictions on unseen target images'], out/'panel.png')
     note = 'Last checkpoint first choice: it needs no target labels. "best" was chosen by the mean entropy of unlabelled target images.'
-    html_report(out/'report.html', 'udalit demo: from drawn games to drawn reality', [('Results', results_html(rows, note)), *figures.items()])
+    html_report(out/'report.html', 'udalit demo: from drawn games to drawn reality',
+                [('Results', results_html(rows, note)), *figures.items()])

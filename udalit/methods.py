@@ -36,6 +36,7 @@ class Settings:
     discriminator_poly: bool = True     # does D's rate decay, too? (CLAN and ISIA papers: constant 5e-5)
     discriminator_width: int = 64       # channels of D's first convolution
     batchnorm: str = 'affine-frozen'    # a policy of `udalit.nets.generators`
+    statistics: str = 'both'            # whose passes move BatchNorm's running statistics: 'both' domains', or the 'target's alone
     auxiliary: bool = True              # a head on layer3, supervised and aligned too
     preprocessing: str = 'plain'        # a recipe of `udalit.data.transforms`
 
@@ -117,7 +118,8 @@ def adversarial_pseudo(network, settings):
 METHODS = {m.name: m for m in (
     Method('source', 'control: trained on the source alone', (Train('train', supervised, target=None),)),
     Method('target-stats', 'control: target images pass through BatchNorm, λ = 0', (Train('train', supervised),)),
-    Method('oracle', "control: trained on the target's own labels, the ceiling", (Train('train', supervised, target=None, source='oracle'),)),
+    Method('oracle', "control: trained on the target's own labels, the ceiling",
+           (Train('train', supervised, target=None, source='oracle'),)),
     Method('adaptsegnet', 'output-space adversarial alignment, then re-training on pseudo-labels',
            (Train('adapt', adversarial), PseudoLabel('pseudo', 'adapt'), Train('retrain', adversarial_pseudo, target='pseudo'))),
     Method('advent', 'adversarial alignment of entropy maps', (Train('adapt', entropy_adversarial),)),

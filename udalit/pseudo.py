@@ -65,7 +65,7 @@ def label_set(
     dataset: Dataset,             # unlabelled; its names become file names
     transform: Callable,          # to the size at which the labels are stored
     folder: str | Path,           # of the PNGs and of manifest.json
-    about: dict = {},             # goes into the manifest: which model this is
+    about: dict | None = None,    # goes into the manifest: which model this is
     portion: float = 0.5, cap: float = 0.9,
     batch_size: int = 1, workers: int = 0, progress: bool = True,
 ) -> dict:                        # the manifest
@@ -102,7 +102,7 @@ def describe(dataset, histogram, about, portion, cap) -> dict:
     predicted, kept = histogram.sum(1), (histogram*above).sum(1)
     total = max(1, int(predicted.sum()))
     share = {c: round(100*k/max(1, p), 2) for c, k, p in zip(dataset.space.classes, kept.tolist(), predicted.tolist())}
-    return dict(**about, images=len(dataset), classes=list(dataset.space.classes), portion=portion, cap=cap,
+    return dict(**(about or {}), images=len(dataset), classes=list(dataset.space.classes), portion=portion, cap=cap,
                 thresholds=thresholds.tolist(), predicted_percent=[round(100*p/total, 3) for p in predicted.tolist()],
                 kept_percent=share, kept_percent_all=round(100*int(kept.sum())/total, 2))
 

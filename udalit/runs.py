@@ -48,7 +48,8 @@ class Run:
     def weights(self, stage: str | None = None, checkpoint: str = 'last') -> Path:
         "The file of a finished training stage's weights; by default of the last stage's last."
         stage = stage or self.method.training[-1].name
-        if not self.finished(stage): raise InputError(f'{self.folder}: stage "{stage}" is not finished. Give the same command again to go on.')
+        if not self.finished(stage):
+            raise InputError(f'{self.folder}: stage "{stage}" is not finished. Give the same command again to go on.')
         return self.stage(stage)/f'{checkpoint}.safetensors'
 
 # %% ../nbs/43_runs.ipynb #open-run
@@ -60,7 +61,8 @@ def open_run(
     folder = Path(folder)
     path = folder/'settings.json'
     if about is None:
-        if not path.exists(): raise InputError(f'{folder}: no run in this folder (settings.json is missing). Give the --out of an earlier run.')
+        if not path.exists():
+            raise InputError(f'{folder}: no run in this folder (settings.json is missing). Give the --out of an earlier run.')
         return Run(folder, read_json(path))
     if path.exists(): compare(folder, read_json(path), about)
     else: write_json(path, about)

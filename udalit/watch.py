@@ -57,8 +57,8 @@ def collapsed(rows: list[dict], num_classes: int, reports: int = 5) -> str | Non
     "Whether the target was predicted as very few classes in each of the last `reports` reports."
     few = max(1, num_classes//8)
     if len(rows) < reports or any(r['classes'] > few for r in rows[-reports:]): return None
-    return (f'the target is predicted as {rows[-1]["classes"]} of {num_classes} classes for {reports} reports: the prediction has collapsed. '
-            'Lower λ or the learning rate.')
+    return (f'the target is predicted as {rows[-1]["classes"]} of {num_classes} classes for {reports} reports: '
+            'the prediction has collapsed. Lower λ or the learning rate.')
 
 # %% ../nbs/42_watch.ipynb #journal
 class Journal:
@@ -145,8 +145,8 @@ class Watch:
                 self.warned.add(kind)
                 self.journal.warn(f'{self.folder.name}, step {self.rows[-1]["step"]}: {sign}')
         if len(values) > 4 and not values[-5:].isfinite().all(1).any():
-            raise InputError(f'{self.folder.name}, step {self.rows[-1]["step"]}: {not_finite(values, keys, names)}; and five steps later still. '
-                             'Training stops; the last checkpoint is from before. Lower the learning rate.')
+            raise InputError(f'{self.folder.name}, step {self.rows[-1]["step"]}: {not_finite(values, keys, names)}; '
+                             'and five steps later still. Training stops; the last checkpoint is from before. Lower the learning rate.')
 
     def close(self):
         self.board.close(), self.bar.close()

@@ -47,7 +47,8 @@ def data_folder(root: str | Path | None, name: str) -> Path:
     "The folder of data set `name` (lower case) in `root`; an `InputError` says what was expected."
     if root is None: raise InputError(f'this task needs data: give --data ROOT, a folder that holds {name}/.')
     folder = Path(root)/name
-    if not folder.is_dir(): raise InputError(f'{folder}: no such folder. --data must name a folder that holds one folder per data set: {name}/.')
+    if not folder.is_dir():
+        raise InputError(f'{folder}: no such folder. --data must name a folder that holds one folder per data set: {name}/.')
     return folder
 
 # %% ../../nbs/data/07_tasks.ipynb #to-cityscapes

@@ -6,7 +6,6 @@
 __all__ = ['cross_entropy', 'Segmentation']
 
 # %% ../../nbs/losses/20_segmentation.ipynb #imports
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

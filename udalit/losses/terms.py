@@ -8,7 +8,6 @@ __all__ = ['Term', 'frozen', 'require_heads']
 # %% ../../nbs/losses/19_terms.ipynb #imports
 import contextlib
 
-import torch
 from torch import Tensor, nn
 
 from ..core import InputError

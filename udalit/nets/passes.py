@@ -8,7 +8,6 @@ __all__ = ['upsample', 'Pass', 'detached', 'forward_pass']
 # %% ../../nbs/nets/13_passes.ipynb #imports
 from functools import cached_property
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
