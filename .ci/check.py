@@ -154,7 +154,10 @@ def imports():
 
 def tests():
     "nbdev_test, as the README runs it"
-    command = shlex.split(readme_command('nbdev_test').split(' && ')[-1])
+    words = shlex.split(readme_command('nbdev_test').split(' && ')[-1])
+    settings = [w for w in words if re.fullmatch('[A-Z_]+=.*', w)]  # NAME=value in front of the command
+    ENV.update(w.split('=', 1) for w in settings)
+    command = words[len(settings):]
     call(Path(command[0]).name, *command[1:], quiet=False)
 
 def docs():

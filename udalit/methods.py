@@ -42,7 +42,7 @@ class Settings:
 
 # %% ../nbs/40_methods.ipynb #small
 SMALL = Settings(steps=500, horizon=1., batch_size=4, optimizer='adam', learning_rate=3e-3, head_factor=1., weight_decay=1e-4,
-                 discriminator_rate=1e-3, discriminator_width=16, batchnorm='free', auxiliary=False)
+                 discriminator_width=16, batchnorm='free', statistics='target', auxiliary=False)
 
 # %% ../nbs/40_methods.ipynb #settings-for
 def settings_for(
