@@ -164,7 +164,8 @@ def train_stage(stage: Train, work: Work):
     done, best = load_checkpoint(folder/'checkpoint', trainer)
     random = rng_state()
     batches = Stopwatch(pairs(work, stage, done))
-    watch = Watch(folder, work.journal, s.steps, work.network.num_classes, done, progress=work.progress and work.main)
+    watch = Watch(folder, work.journal, s.steps, work.network.num_classes, done,
+                  progress=work.progress and work.main, write=work.main)
     set_rng_state(random)  # setting up drew from the generators; a run that was never interrupted did not set up here
     saved = time.perf_counter()
     with stoppable() as stopped:
@@ -269,7 +270,7 @@ def fit(
     about = dict(method=method.name, task=task.name, seed=seed, network=describe_network(network), source_size=task.source_size,
                  target_size=task.target_size, images=[len(task.source), len(task.target)], precision=precision,
                  processes=accelerator.num_processes, settings=asdict(settings), udalit=udalit.__version__)
-    run = open_run(out, about)
+    with accelerator.main_process_first(): run = open_run(out, about)
     if not (run.folder/'initial.safetensors').exists() and accelerator.is_main_process:
         save_generator(network, run.folder/'initial.safetensors')
     accelerator.wait_for_everyone()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .core import InputError, peak_memory
+from .core import InputError, peak_memory, write_text
 
 # %% ../nbs/42_watch.ipynb #stopwatch
 class Stopwatch:
@@ -96,17 +96,21 @@ class Watch:
         start: int = 0,           # steps done before; later rows of an interrupted run are dropped
         every: int | None = None,  # steps between two reports; None: 20, fewer in short stages
         progress: bool = True,
+        write: bool = True,       # False in all processes but one
     ):
-        from torch.utils.tensorboard import SummaryWriter
         self.folder, self.journal, self.steps, self.num_classes = Path(folder), journal, steps, num_classes
         self.every = every or min(20, max(1, steps//10))
         self.rows = read_history(self.folder/'history.jsonl', start)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder/'history.jsonl').write_text(''.join(json.dumps(r) + '\n' for r in self.rows), encoding='utf-8')
-        self.board = SummaryWriter(self.folder/'tensorboard', purge_step=start + 1 if start else None)
+        self.board = self.open_board(start) if write else None
         self.bar = tqdm(total=steps, initial=start, desc=self.folder.name, disable=not progress, dynamic_ncols=True, leave=False)
         self.pending, self.warned, self.sound = [], set(), True
         self.since, self.waited = time.perf_counter(), 0.
+
+    def open_board(self, start: int):
+        "TensorBoard's writer, beside a history that ends at step `start`."
+        from torch.utils.tensorboard import SummaryWriter
+        write_text(self.folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.rows))
+        return SummaryWriter(self.folder/'tensorboard', purge_step=start + 1 if start else None)
 
     def step(self, step: int, measured: dict[str, Tensor], names: list[str], waited: float):
         "Note one step's measurements, images, and the seconds waited for data so far."
@@ -130,10 +134,11 @@ class Watch:
 
     def publish(self, row: dict):
         self.rows.append(row)
+        self.bar.set_postfix_str(describe(row))
+        if self.board is None: return
         with open(self.folder/'history.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(row) + '\n')
         for k, v in row.items():
             if k != 'step': self.board.add_scalar(k, v, row['step'])
-        self.bar.set_postfix_str(describe(row))
 
     def examine(self, values, keys, names):
         "Warn of each sign of ill health once; stop if the weights are beyond help."
@@ -149,7 +154,8 @@ class Watch:
                              'and five steps later still. Training stops; the last checkpoint is from before. Lower the learning rate.')
 
     def close(self):
-        self.board.close(), self.bar.close()
+        self.bar.close()
+        if self.board is not None: self.board.close()
 
 # %% ../nbs/42_watch.ipynb #describe
 def describe(row: dict) -> str:
