@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'EXAMPLES', 'parse_size', 'parse_scales', 'demo', 'methods', 'tasks', 'check', 'run', 'evaluate',
-           'predict', 'parser_of', 'overview', 'main', 'call', 'underscored', 'guarded', 'complain']
+           'predict', 'parser_of', 'overview', 'main', 'call', 'underscored', 'guarded', 'terminable', 'say',
+           'complain']
 
 # %% ../nbs/70_cli.ipynb #imports
-import argparse, sys, warnings
+import argparse, contextlib, signal, sys, threading, warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from fastcore.script import anno_parser
+from tqdm import tqdm
 
 import udalit
 from . import experiments
@@ -144,6 +146,8 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     parser = anno_parser(COMMANDS[name], prog=f'udalit {name}')
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f'examples:\n  {EXAMPLES[name]}'
+    def error(message): raise InputError(f'{name}: {message}. `udalit {name} --help` lists what may be given.')
+    parser.error = error  # one line, as for all bad input
     return parser
 
 # %% ../nbs/70_cli.ipynb #overview
@@ -177,19 +181,33 @@ def underscored(argument: str) -> str:
 def guarded(action: Callable) -> int:
     "The exit status of `action`; what the user can mend is one message on standard error."
     warnings.showwarning = lambda message, *_, **__: print(f'warning: {message}', file=sys.stderr)
-    try: action()
+    try:
+        with terminable(): action()
     except InputError as error: return complain(error)
     except OSError as error:
         explained = explain(error, error.filename or '.')
         if not isinstance(explained, InputError): raise
         return complain(explained)
     except KeyboardInterrupt:
-        print('stopped; the same command goes on from here.', file=sys.stderr)
+        say('stopped; the same command goes on from here.')
         return 130
     return 0
 
+@contextlib.contextmanager
+def terminable():
+    "Within, SIGTERM (`kill`, a scheduler's end of time) is what Ctrl-C is."
+    if threading.current_thread() is not threading.main_thread(): yield; return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try: yield
+    finally: signal.signal(signal.SIGTERM, before)
+
+def say(text: str):
+    "A line on standard error, after the progress bars have gone."
+    for bar in list(tqdm._instances): bar.close()
+    print(text, file=sys.stderr)
+
 def complain(error: InputError) -> int:
-    print(f'udalit: {error}', file=sys.stderr)
+    say(f'udalit: {error}')
     return 2
 
 # %% ../nbs/70_cli.ipynb #script

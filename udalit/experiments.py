@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEMO', 'check_task', 'build', 'load_space', 'load_run', 'save_prediction', 'score_run', 'show_run', 'label_maps',
-           'experiment', 'demo', 'show_demo']
+           'experiment', 'describe_model', 'demo', 'show_demo']
 
 # %% ../nbs/60_experiments.ipynb #imports
 import time
@@ -22,7 +22,7 @@ from .labels import LabelSpace, colorize
 from .methods import find_method, settings_for
 from .metrics import Scores, score_rows
 from .nets.generators import deeplab_v2, load_generator
-from .runs import Run, fit, open_run
+from .runs import Run, compare, fit, open_run
 from .show import confusion_picture, curves, figure_to_png, html_report, iou_bars, panel, show_batch
 from .watch import Journal, read_history
 
@@ -78,7 +78,9 @@ def load_run(
     about = read_json(run.folder/'model.json')
     space = load_space(about['space'])
     network = deeplab_v2(about['backbone'], len(space), **about['options'])
-    load_generator(network, run.weights(stage, checkpoint))
+    published = run.folder/'model.safetensors'
+    wanted = stage is None and checkpoint == 'last' and published.exists()
+    load_generator(network, published if wanted else run.weights(stage, checkpoint))
     return network.eval(), space, tuple(about['size'])
 
 # %% ../nbs/60_experiments.ipynb #save-prediction
@@ -147,12 +149,20 @@ def experiment(
     require_space(out, 40*sum(p.numel() for p in network.parameters()))
     reports = check_task(task, any(s.source == 'oracle' for s in method.training), out/'checked.json', progress=progress)
     for name, report in reports.items(): Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
-    write_json(out/'model.json', about | dict(data=str(place)))
+    describe_model(out, about, place)
     run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **(how or {}))
     rows, scores = score_run(run, network, task, about['weights'], progress)
     rows = write_results(out/'results.csv', rows)
     show_run(run, network, task, rows, scores)
     return rows
+
+# %% ../nbs/60_experiments.ipynb #describe-model
+def describe_model(out: Path, about: dict, data):
+    "Write model.json, unless `out` holds a run of another network."
+    if (out/'settings.json').exists() and (out/'model.json').exists():
+        network = lambda d: {k: d.get(k) for k in ('backbone', 'weights', 'options')}
+        compare(out, network(read_json(out/'model.json')), network(about))
+    write_json(out/'model.json', about | dict(data=str(data)))
 
 # %% ../nbs/60_experiments.ipynb #demo
 DEMO = ('source', 'target-stats', 'adaptsegnet', 'oracle')

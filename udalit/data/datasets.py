@@ -23,7 +23,7 @@ from torchvision import tv_tensors
 from tqdm.auto import tqdm
 
 from ..core import InputError
-from .files import image_size, is_whole, list_files, read_ids, read_image, read_red16
+from .files import IMAGE_SUFFIXES, image_size, is_whole, list_files, read_ids, read_image, read_red16
 from ..labels import (CAMVID, CAMVID_IDS, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS, SYNTHIA_IDS_LANES,
                            IdTable, LabelSpace, identity_ids, make_space, read_classes)
 
@@ -217,8 +217,10 @@ def find_scenes(folder: str | Path, pattern: str, what: str) -> dict[str, Path]:
     def key(path):
         stem = path.relative_to(folder).with_suffix('').as_posix()
         return next((stem.removesuffix(e) for e in ENDINGS if stem.endswith(e)), stem)
+    expected = f'Expected here: {what} ({", ".join(IMAGE_SUFFIXES)}), in sub-folders if you like.'
+    if not Path(folder).is_dir(): raise InputError(f'{folder}: no such folder. {expected}')
     found = keyed(list_files(folder, pattern, recursive=True), key)
-    if not found: raise InputError(f'{folder}: no {what} named {pattern} here.')
+    if not found: raise InputError(f'{folder}: nothing named {pattern}. {expected}')
     return found
 
 # %% ../../nbs/data/03_datasets.ipynb #subset

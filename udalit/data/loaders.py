@@ -108,6 +108,7 @@ class Batches:
 # %% ../../nbs/data/06_loaders.ipynb #make-loader
 def make_loader(dataset: Dataset, batches: Sampler, workers: int) -> Batches:
     "torch's loader with our settings."
+    if workers < 0: raise InputError(f'workers {workers}: give 0 (this process reads), or more.')
     return Batches(DataLoader(Careful(dataset), batch_sampler=batches, num_workers=workers, collate_fn=collate_careful,
                               pin_memory=torch.cuda.is_available(), persistent_workers=workers > 0, generator=torch.Generator()))
 
