@@ -31,6 +31,12 @@ def png_bytes(figure: Figure, dpi: int = 130) -> bytes:
 
 class Sheet(Figure):
     "A figure that any notebook shows, and that pyplot knows nothing of."
+    def __init__(self,
+        figsize: tuple[float, float],  # (width, height) in inches
+        **options,                     # of matplotlib's Figure
+    ):
+        super().__init__(figsize=figsize, **options)
+
     def _repr_png_(self): return png_bytes(self, dpi=100)
 
 # %% ../nbs/53_show.ipynb #picture
