@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'EXAMPLES', 'parse_size', 'parse_scales', 'demo', 'methods', 'tasks', 'check', 'run', 'evaluate',
-           'predict', 'parser_of', 'overview', 'main', 'call', 'underscored', 'guarded', 'terminable', 'say',
-           'complain']
+           'predict', 'parser_of', 'overview', 'main', 'call', 'spelled', 'guarded', 'terminable', 'say', 'complain']
 
 # %% ../nbs/70_cli.ipynb #imports
 import argparse, contextlib, signal, sys, threading, warnings
@@ -94,7 +93,7 @@ def run(
     rows = experiments.experiment(
         method, task, out or f'runs/{method}-{task}-{seed}', data, seed, steps, parse_size(size), backbone, weights, precision, device,
         how=dict(workers=workers), batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, batchnorm=batchnorm)
-    print(results_text(rows, classes=False))
+    if rows: print(results_text(rows, classes=False))
 
 # %% ../nbs/70_cli.ipynb #evaluate
 def evaluate(
@@ -170,13 +169,15 @@ def main(
 def call(name: str, *arguments: str):
     "Parse the arguments of command `name` and call it."
     if name not in COMMANDS: raise InputError(f'no command "{name}". There are: {", ".join(COMMANDS)}.')
-    given = vars(parser_of(name).parse_args([underscored(a) for a in arguments]))
+    parser = parser_of(name)
+    given = vars(parser.parse_args([spelled(a, parser) for a in arguments]))
     COMMANDS[name](**{k: v for k, v in given.items() if k not in ('pdb', 'xtra')})
 
-def underscored(argument: str) -> str:
-    "--batch-size is --batch_size, too."
+def spelled(argument: str, parser: argparse.ArgumentParser) -> str:
+    "--batch-size and --batch_size are one option, whichever of them this fastcore writes."
     name, *value = argument.split('=', 1)
-    return '='.join(['--' + name[2:].replace('-', '_'), *value]) if name.startswith('--') else argument
+    options = {o.replace('_', '-'): o for action in parser._actions for o in action.option_strings}
+    return '='.join([options.get(name.replace('_', '-'), name), *value])
 
 def guarded(action: Callable) -> int:
     "The exit status of `action`; what the user can mend is one message on standard error."

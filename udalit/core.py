@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FULL', 'InputError', 'writing', 'explain', 'free_space', 'writing_folder', 'write_text', 'write_json', 'read_json',
-           'derive', 'seed_everything', 'rng_state', 'set_rng_state', 'peak_memory', 'require_space']
+           'derive', 'seed_everything', 'rng_state', 'set_rng_state', 'is_main', 'peak_memory', 'require_space']
 
 # %% ../nbs/00_core.ipynb #waiting
 import os
@@ -123,6 +123,11 @@ def set_rng_state(state: dict):
     np.random.set_state(state['numpy'])
     torch.set_rng_state(state['torch'])
     if state['cuda'] and torch.cuda.device_count() == len(state['cuda']): torch.cuda.set_rng_state_all(state['cuda'])
+
+# %% ../nbs/00_core.ipynb #is-main
+def is_main() -> bool:
+    "Is this the only process of a run, or the first of several?"
+    return int(os.environ.get('RANK', 0)) == 0
 
 # %% ../nbs/00_core.ipynb #peak-memory
 def peak_memory() -> int:

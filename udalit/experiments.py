@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .core import derive, read_json, require_space, write_json
+from .core import derive, is_main, read_json, require_space, write_json
 from .data.datasets import check, fingerprint, subset
 from .data.files import write_ids, write_image
 from .data.tasks import Task, find_task
@@ -139,18 +139,20 @@ def experiment(
     progress: bool = True,
     how: dict | None = None,                # of `udalit.runs.Work`, such as workers and save_seconds
     **changes,                              # of `udalit.methods.Settings`
-) -> list[dict]:                            # rows of results
+) -> list[dict]:                            # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
-    method, out = find_method(method), Path(out)
+    method, out, progress = find_method(method), Path(out), progress and is_main()
     settings = settings_for(backbone, steps=steps, **changes)
     place = out/'data' if data is None and task == 'streets' else data
     task = find_task(task, place, size)
     network, about = build(task, backbone, weights, seed, auxiliary=settings.auxiliary, batchnorm=settings.batchnorm)
     require_space(out, 40*sum(p.numel() for p in network.parameters()))
     reports = check_task(task, any(s.source == 'oracle' for s in method.training), out/'checked.json', progress=progress)
-    for name, report in reports.items(): Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
-    describe_model(out, about, place)
+    if is_main():
+        for name, report in reports.items(): Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
+        describe_model(out, about, place)
     run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **(how or {}))
+    if not is_main(): return []
     rows, scores = score_run(run, network, task, about['weights'], progress)
     rows = write_results(out/'results.csv', rows)
     show_run(run, network, task, rows, scores)

@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'Run', 'open_run', 'compare', 'save_checkpoint', 'load_checkpoint', 'stoppable', 'Work', 'pairs', 'judge',
-           'train_stage', 'start_weights', 'noted', 'keep_best', 'leave', 'finish_training', 'pseudo_stage',
+           'train_stage', 'start_weights', 'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage',
            'require_fit', 'fit', 'new_accelerator', 'describe_network', 'publish']
 
 # %% ../nbs/43_runs.ipynb #imports
-import contextlib, math, shutil, signal, threading, time
+import contextlib, math, os, shutil, signal, threading, time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -103,12 +105,14 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> tuple[int, dict]:
 
 # %% ../nbs/43_runs.ipynb #stoppable
 @contextlib.contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
+def stoppable(
+    patience: float = 3.,  # seconds after which a second request is obeyed at once
+) -> Iterator[Callable[[], bool]]:
     "Gives a function that tells whether somebody asked to stop."
     asked, before = [], {}
     def ask(number, frame):
-        if asked: raise KeyboardInterrupt
-        asked.append(number)
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] > patience: raise KeyboardInterrupt
     if threading.current_thread() is threading.main_thread():
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try: yield lambda: bool(asked)
@@ -174,11 +178,12 @@ def train_stage(stage: Train, work: Work):
             measured = trainer.step(noted(batches, names))
             watch.step(step, measured, names, batches.waited)
             if step % math.ceil(s.steps/work.checks) == 0 or step == s.steps: best = keep_best(work, folder, step, best)
-            if stopped() or time.perf_counter() - saved > work.save_seconds:
+            stop = anyone(stopped(), work.accelerator)
+            if stop or time.perf_counter() - saved > work.save_seconds:
                 watch.report(step, batches.waited)
                 if watch.sound and work.main: save_checkpoint(folder/'checkpoint', step, trainer, best)
                 saved = time.perf_counter()
-            if stopped() and step < s.steps: leave(work, stage, watch, step)
+            if stop and step < s.steps: leave(work, stage, watch, step)
     watch.close()
     finish_training(work, folder, trainer, best)
 
@@ -204,8 +209,14 @@ def keep_best(work: Work, folder: Path, step: int, best: dict) -> dict:
 def leave(work: Work, stage: Train, watch: Watch, step: int):
     "Say where the run stands, and stop."
     watch.close()
-    work.journal.say(f'{stage.name}: stopped after step {step} of {work.settings.steps}; the same command goes on from there.')
+    if work.main: work.journal.say(f'{stage.name}: stopped after step {step} of {work.settings.steps}; the same command goes on there.')
+    work.accelerator.wait_for_everyone()
     raise KeyboardInterrupt
+
+def anyone(asked: bool, accelerator: Accelerator) -> bool:
+    "Did anybody ask any of the processes to stop? All of them get the same answer."
+    if accelerator.num_processes == 1: return asked
+    return accelerator.reduce(torch.tensor(float(asked), device=accelerator.device)).item() > 0
 
 # %% ../nbs/43_runs.ipynb #finish-training
 def finish_training(work: Work, folder: Path, trainer: Trainer, best: dict):
@@ -270,14 +281,14 @@ def fit(
     about = dict(method=method.name, task=task.name, seed=seed, network=describe_network(network), source_size=task.source_size,
                  target_size=task.target_size, images=[len(task.source), len(task.target)], precision=precision,
                  processes=accelerator.num_processes, settings=asdict(settings), udalit=udalit.__version__)
-    with accelerator.main_process_first(): run = open_run(out, about)
+    run = open_run(out, about)
+    todo = [stage for stage in method.stages if not run.finished(stage.name)]  # before any process finishes one
     if not (run.folder/'initial.safetensors').exists() and accelerator.is_main_process:
         save_generator(network, run.folder/'initial.safetensors')
     accelerator.wait_for_everyone()
     work = Work(run, network, task, settings, accelerator, Journal(run.folder, accelerator.is_main_process and how.get('progress', True)),
                 seed, **how)
-    for stage in method.stages:
-        if not run.finished(stage.name): STAGES[type(stage)](stage, work)
+    for stage in todo: STAGES[type(stage)](stage, work)
     if accelerator.is_main_process: publish(run)
     return run
 
@@ -288,7 +299,9 @@ def new_accelerator(settings: Settings, precision: str, device: str | None) -> A
     if precision == 'fp16' and (device == 'cpu' or not torch.cuda.is_available()):
         raise InputError('precision fp16 needs a CUDA GPU; bf16 runs on a CPU, too.')
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    return Accelerator(mixed_precision=precision, gradient_accumulation_steps=settings.accumulate, cpu=device == 'cpu')
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=1))  # the others wait while one writes pseudo-labels
+    return Accelerator(mixed_precision=precision, gradient_accumulation_steps=settings.accumulate, kwargs_handlers=[patient],
+                       cpu=device == 'cpu' or not torch.cuda.is_available() and int(os.environ.get('WORLD_SIZE', 1)) > 1)
 
 def describe_network(network: nn.Module) -> str:
     "Its name and size, so that a run's folder is not continued with another network."

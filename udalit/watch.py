@@ -6,7 +6,7 @@
 __all__ = ['Stopwatch', 'TrainingWarning', 'not_finite', 'saturated', 'collapsed', 'Journal', 'read_history', 'Watch', 'describe']
 
 # %% ../nbs/42_watch.ipynb #imports
-import json, time, warnings
+import json, sys, time, warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -102,7 +102,8 @@ class Watch:
         self.every = every or min(20, max(1, steps//10))
         self.rows = read_history(self.folder/'history.jsonl', start)
         self.board = self.open_board(start) if write else None
-        self.bar = tqdm(total=steps, initial=start, desc=self.folder.name, disable=not progress, dynamic_ncols=True, leave=False)
+        self.bar = tqdm(total=steps, initial=start, desc=self.folder.name, disable=not progress, dynamic_ncols=True, leave=False,
+                        mininterval=0.1 if sys.stderr.isatty() else 30)  # a log file wants few lines
         self.pending, self.warned, self.sound = [], set(), True
         self.since, self.waited = time.perf_counter(), 0.
 
@@ -134,7 +135,7 @@ class Watch:
 
     def publish(self, row: dict):
         self.rows.append(row)
-        self.bar.set_postfix_str(describe(row))
+        self.bar.set_postfix_str(describe(row), refresh=False)
         if self.board is None: return
         with open(self.folder/'history.jsonl', 'a', encoding='utf-8') as file: file.write(json.dumps(row) + '\n')
         for k, v in row.items():

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..core import InputError
 from .files import IMAGE_SUFFIXES, image_size, is_whole, list_files, read_ids, read_image, read_red16

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..core import InputError, derive, read_json, write_json
 from .files import write_ids, write_image, write_red16
@@ -847,7 +847,7 @@ def write_scenes(
     older = claim(marker, folders, facts)
     with ThreadPoolExecutor(4) as pool:
         done = pool.map(lambda i: write(i, *scenes.draw(i)), range(len(scenes)))
-        for paths in tqdm(done, total=len(scenes), desc=f'drawing {scenes.domain}', disable=len(scenes) < 200):
+        for paths in tqdm(done, total=len(scenes), desc=f'drawing {scenes.domain}', disable=len(scenes) < 200, leave=False):
             older.difference_update(paths)
     for path in older: path.unlink(missing_ok=True)
     write_json(marker, dict(facts, complete=True))
