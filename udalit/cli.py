@@ -7,7 +7,7 @@ __all__ = ['COMMANDS', 'EXAMPLES', 'parse_size', 'parse_scales', 'demo', 'method
            'predict', 'parser_of', 'overview', 'main', 'call', 'spelled', 'guarded', 'terminable', 'say', 'complain']
 
 # %% ../nbs/70_cli.ipynb #imports
-import argparse, contextlib, signal, sys, threading, warnings
+import argparse, contextlib, os, signal, sys, threading, warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,6 +185,8 @@ def guarded(action: Callable) -> int:
     try:
         with terminable(): action()
     except InputError as error: return complain(error)
+    except BrokenPipeError:  # `udalit check … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
         explained = explain(error, error.filename or '.')
         if not isinstance(explained, InputError): raise

@@ -210,7 +210,9 @@ def folders(
     else: space = classes if isinstance(classes, LabelSpace) else read_classes(classes)
     files = find_scenes(images, image_pattern, 'images')
     pairs = (files.values(), None) if masks is None else pair_files(files, find_scenes(masks, mask_pattern, 'id masks'), masks)
-    return Scenes(list(pairs[0]), pairs[1], space, ids, name=Path(images).name)
+    scenes = Scenes(list(pairs[0]), pairs[1], space, ids, name=Path(images).name)
+    scenes.names = [Path(p).relative_to(images).with_suffix('').as_posix() for p in scenes.images]
+    return scenes
 
 def find_scenes(folder: str | Path, pattern: str, what: str) -> dict[str, Path]:
     "The files of `folder` by sub-folder and stem, without usual endings."
