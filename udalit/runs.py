@@ -80,27 +80,33 @@ def compare(folder: Path, there: dict, asked: dict):
     if differ: raise InputError(f'{folder} holds another run ({"; ".join(differ)}). Choose another --out, or delete that folder.')
 
 # %% ../nbs/43_runs.ipynb #save-checkpoint
-def save_checkpoint(folder: Path, step: int, trainer: Trainer, best: dict):
+def save_checkpoint(folder: Path, step: int, trainer: Trainer, best: dict, of: str = ''):
     "Everything needed to go on after `step`, as `folder`/step-…; removes older ones."
     path = folder/f'step-{step:08d}'
     if not path.exists():
         with writing_folder(path) as temporary:
             save_generator(trainer.network, temporary/'network.safetensors')
             if trainer.adversaries: save_model(trainer.terms, str(temporary/'terms.safetensors'))
-            torch.save(dict(step=step, best=best, trainer=trainer.state(), rng=rng_state()), temporary/'state.pt')
+            torch.save(dict(of=of, step=step, best=best, trainer=trainer.state(), rng=rng_state()), temporary/'state.pt')
     for old in folder.glob('*step-*'):
         if old != path: shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/43_runs.ipynb #load-checkpoint
-def load_checkpoint(folder: Path, trainer: Trainer) -> tuple[int, dict]:
+def load_checkpoint(folder: Path, trainer: Trainer, of: str = '') -> tuple[int, dict]:
     "Go on from the newest checkpoint: (steps done, best so far); (0, {}) if there is none."
     found = sorted(folder.glob('step-*'))
     if not found: return 0, {}
-    load_generator(trainer.network, found[-1]/'network.safetensors')
-    if trainer.adversaries: load_model(trainer.terms, found[-1]/'terms.safetensors')
-    state = torch.load(found[-1]/'state.pt', map_location='cpu', weights_only=True)
-    trainer.load_state(state['trainer'])
-    set_rng_state(state['rng'])
+    path, mend = found[-1], 'Put the right one back, or delete this folder: the stage then starts anew.'
+    try:
+        state = torch.load(path/'state.pt', map_location='cpu', weights_only=True)
+        if state['of'] != of: raise InputError(f'{path}: a checkpoint of {state["of"]}, wanted is one of {of}. {mend}')
+        load_generator(trainer.network, path/'network.safetensors')
+        if trainer.adversaries: load_model(trainer.terms, path/'terms.safetensors')
+        trainer.load_state(state['trainer'])
+        set_rng_state(state['rng'])
+    except InputError: raise
+    except Exception as error:
+        raise InputError(f'{path}: a broken checkpoint ({type(error).__name__}: {str(error)[:100]}). {mend}') from error
     return state['step'], state['best']
 
 # %% ../nbs/43_runs.ipynb #stoppable
@@ -165,7 +171,8 @@ def train_stage(stage: Train, work: Work):
     seed_everything(derive(work.seed, stage.name))
     load_generator(work.network, start_weights(work.run, stage))
     trainer = Trainer(work.network, stage.terms(work.network, s), s, work.accelerator)
-    done, best = load_checkpoint(folder/'checkpoint', trainer)
+    of = f'{work.run.about["method"]}, stage {stage.name}, on {work.task.name}, seed {work.seed}'
+    done, best = load_checkpoint(folder/'checkpoint', trainer, of)
     random = rng_state()
     batches = Stopwatch(pairs(work, stage, done))
     watch = Watch(folder, work.journal, s.steps, work.network.num_classes, done,
@@ -181,7 +188,7 @@ def train_stage(stage: Train, work: Work):
             stop = anyone(stopped(), work.accelerator)
             if stop or time.perf_counter() - saved > work.save_seconds:
                 watch.report(step, batches.waited)
-                if watch.sound and work.main: save_checkpoint(folder/'checkpoint', step, trainer, best)
+                if watch.sound and work.main: save_checkpoint(folder/'checkpoint', step, trainer, best, of)
                 saved = time.perf_counter()
             if stop and step < s.steps: leave(work, stage, watch, step)
     watch.close()
@@ -253,7 +260,9 @@ def require_fit(network: nn.Module, task: Task, method: Method, settings: Settin
     if network.num_classes != len(task.space):
         raise InputError(f'the network has {network.num_classes} classes, the task {task.name} has {len(task.space)}: '
                          f'build it with num_classes={len(task.space)}.')
-    if settings.steps < 1 or settings.batch_size < 1: raise InputError('steps and batch size must be 1 or more.')
+    if min(settings.steps, settings.batch_size, settings.accumulate) < 1:
+        raise InputError('steps, batch size and accumulate must be 1 or more.')
+    if not 0 < settings.learning_rate < math.inf: raise InputError(f'learning rate {settings.learning_rate}: give a positive number.')
     device, training = next(network.parameters()).device, network.training
     with torch.inference_mode():
         maps = network.eval()(torch.zeros(1, 3, *task.target_size[::-1], device=device))
@@ -289,6 +298,7 @@ def fit(
     work = Work(run, network, task, settings, accelerator, Journal(run.folder, accelerator.is_main_process and how.get('progress', True)),
                 seed, **how)
     for stage in todo: STAGES[type(stage)](stage, work)
+    load_generator(network, run.weights())  # also where nothing was left to do
     if accelerator.is_main_process: publish(run)
     return run
 
