@@ -306,6 +306,7 @@ def fit(
 def new_accelerator(settings: Settings, precision: str, device: str | None) -> Accelerator:
     "Accelerate's device, precision and processes; a second one in this process may differ from the first."
     if precision not in ('no', 'bf16', 'fp16'): raise InputError(f'precision "{precision}": choose no, bf16 or fp16.')
+    if device not in (None, 'cpu'): raise InputError(f'device "{device}": give cpu, or nothing for the best that is there.')
     if precision == 'fp16' and (device == 'cpu' or not torch.cuda.is_available()):
         raise InputError('precision fp16 needs a CUDA GPU; bf16 runs on a CPU, too.')
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
