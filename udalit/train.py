@@ -18,7 +18,7 @@ from .core import InputError
 from .losses.terms import Term
 from .methods import Settings
 from .nets.generators import parameter_groups
-from .nets.passes import Pass, forward_pass
+from .nets.passes import Pass, detached, forward_pass
 
 # %% ../nbs/41_train.ipynb #generator-optimizer
 OPTIMIZERS = dict(
@@ -29,7 +29,8 @@ def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.O
     "The generator's optimiser: heads learn `head_factor` times faster."
     if settings.optimizer not in OPTIMIZERS:
         raise InputError(f'no optimizer "{settings.optimizer}". There are: {", ".join(OPTIMIZERS)}.')
-    return OPTIMIZERS[settings.optimizer](parameter_groups(network, settings.learning_rate, settings.head_factor), settings)
+    groups = parameter_groups(network, settings.learning_rate, settings.head_factor, settings.repeat_backbone)
+    return OPTIMIZERS[settings.optimizer](groups, settings)
 
 def discriminator_optimizer(terms: nn.Module, settings: Settings) -> torch.optim.Optimizer | None:
     "Adam for all networks that the terms own; None if they own none."
@@ -41,12 +42,16 @@ def poly(
     optimizer: torch.optim.Optimizer,
     settings: Settings,
     decay: bool = True,  # False: a constant rate
-):
-    "The learning-rate schedule of one optimiser, stepped once an optimiser step."
-    if not decay: return torch.optim.lr_scheduler.ConstantLR(optimizer, 1., 1)
+) -> torch.optim.lr_scheduler.LambdaLR:
+    "The learning-rate schedule of one optimiser, stepped once an optimiser step: perhaps a warm-up, then the decay."
     if settings.horizon < 1:
         raise InputError(f'horizon {settings.horizon}: the learning rate would reach 0 before the last step; give 1 or more.')
-    return torch.optim.lr_scheduler.PolynomialLR(optimizer, round(settings.horizon*settings.steps), settings.power)
+    if not 0 <= settings.warm_up < 1: raise InputError(f'warm_up {settings.warm_up}: give a share of the decay, from 0 to below 1.')
+    def factor(step):
+        done = min(step/(settings.horizon*settings.steps), 1.)
+        warm = min(1., (done + 1e-9)/settings.warm_up) if settings.warm_up else 1.
+        return warm*((1 - done)**settings.power if decay else 1.)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 # %% ../nbs/41_train.ipynb #average-gradients
 def average_gradients(parameters: Iterable[Tensor], accelerator: Accelerator):
@@ -89,6 +94,7 @@ class Trainer:
     def step(self, batches: Iterator[tuple[dict, dict | None]]) -> dict[str, Tensor]:
         "One optimiser step over `accumulate` pairs of batches; gives what was measured, still on the device."
         self.network.train(), self.terms.train()
+        for term in self.terms.values(): term.progress = self.schedule.last_epoch/(self.settings.horizon*self.settings.steps)
         for _ in range(self.settings.accumulate):
             with self.accelerator.accumulate():
                 with self.accelerator.autocast():
@@ -97,21 +103,22 @@ class Trainer:
                 total = sum(t.weight*losses[name] for name, t in self.terms.items())
                 self.update(total, self.optimizer, self.schedule)
                 if self.adversaries:
-                    source, target = source.detach(), target.detach()
+                    source, target = detached(source), detached(target)
                     with self.accelerator.autocast():
                         d_losses = {f'{name}_d': t.discriminator_loss(source, target) for name, t in self.adversaries.items()}
                     self.update(sum(d_losses.values()), self.d_optimizer, self.d_schedule)
                     losses |= d_losses
         return self.measure(total, losses, source, target)
 
-    def passes(self, source: dict, target: dict | None) -> tuple[Pass, Pass | None]:
+    def passes(self, source: dict | None, target: dict | None) -> tuple[Pass | None, Pass | None]:
         "Source, then target; without a graph where no term asks the target for gradients."
-        alone = target is None or self.settings.statistics == 'both'
-        with contextlib.nullcontext() if alone else still_statistics(self.network):
-            source = forward_pass(self.network, to_device(source, self.device))
-        if target is None: return source, None
-        with torch.set_grad_enabled(any(t.reads_target for t in self.terms.values())):
-            return source, forward_pass(self.network, to_device(target, self.device))
+        still = still_statistics(self.network) if source and target and self.settings.statistics == 'target' else contextlib.nullcontext()
+        with still: source = self.see(source, 'source')
+        with torch.set_grad_enabled(any(t.reads_target for t in self.terms.values())): return source, self.see(target, 'target')
+
+    def see(self, batch: dict | None, domain: str) -> Pass | None:
+        "One forward pass; None of nothing."
+        return None if batch is None else forward_pass(self.network, to_device(batch, self.device), domain)
 
     def update(self, loss: Tensor, optimizer, schedule):
         "Backward, and at the end of an accumulation a step of `optimizer` and its schedule."
@@ -132,7 +139,7 @@ class Trainer:
         measured = {'loss': total, **losses}
         measured |= {f'{name}_{key}': v for name, t in self.terms.items() for key, v in t.measured.items()}
         seen = torch.zeros(self.network.num_classes, device=self.device)
-        seen[(target or source).prediction.flatten()] = 1
+        seen[(source if target is None else target).prediction.flatten()] = 1
         return {k: v.detach().float() for k, v in measured.items()} | {'seen': seen}
 
     def state(self) -> dict:

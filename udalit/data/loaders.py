@@ -73,8 +73,9 @@ def collate(samples: list[dict]) -> dict:
         raise InputError(f'images of different sizes in one batch: {samples[0]["name"]}, …: {sorted(shapes)}. '
                          'Let the transform give them one size, or take batches of one.')
     batch = dict(image=default_collate([s['image'] for s in samples]), name=[s['name'] for s in samples])
-    labels = [s['label'] for s in samples if 'label' in s]
-    if labels: batch['label'] = default_collate(labels) if len({x.shape for x in labels}) == 1 else labels
+    for key in ('label', 'confidence'):
+        maps = [s[key] for s in samples if key in s]
+        if maps: batch[key] = default_collate(maps) if len({x.shape for x in maps}) == 1 else maps
     return batch
 
 # %% ../../nbs/data/06_loaders.ipynb #careful

@@ -6,35 +6,44 @@
 __all__ = ['cross_entropy', 'Segmentation']
 
 # %% ../../nbs/losses/20_segmentation.ipynb #imports
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..labels import IGNORE
-from .terms import Term
+from .terms import Term, require_heads
 
 # %% ../../nbs/losses/20_segmentation.ipynb #cross-entropy
 def cross_entropy(
     logits: Tensor,  # (b, k, H, W) at label size
     labels: Tensor,  # (b, H, W) int64 training ids, 255 ignored
+    focus: float = 0.,  # γ of the focal loss, which counts a pixel (1 − p)^γ times; 0: each once
 ) -> Tensor:         # scalar ≥ 0
     "Mean −log p of the labelled class over the labelled pixels; 0 with a graph if there are none. Source: SEG"
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='sum')
-    return total/(labels != IGNORE).sum().clamp(min=1)
+    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='none')  # (b, H, W), 0 where ignored
+    if focus: loss = (1 - torch.exp(-loss))**focus*loss
+    return loss.sum()/(labels != IGNORE).sum().clamp(min=1)
 
 # %% ../../nbs/losses/20_segmentation.ipynb #term
 class Segmentation(Term):
-    "Cross-entropy on one domain's labels, and `auxiliary` times as much on the auxiliary head. Source: SEG"
+    "Cross-entropy on one domain's labels, and `auxiliary` times as much on the auxiliary head. Source: SEG, CLAN-3, PIX-5"
     def __init__(self,
         domain: str = 'source',   # whose labels: 'source', or 'target' for pseudo-labels
         auxiliary: float = 0.1,   # weight of the auxiliary head's loss, relative to the main one
         weight: float = 1.,
+        focus: float = 0.,        # γ of the focal loss
+        each_head: bool = False,  # sum the losses of several heads, instead of the loss of their sum
+        temperature: float = 1.,  # divides the logits
     ):
         super().__init__(weight)
-        self.domain, self.auxiliary = domain, auxiliary
+        self.domain, self.auxiliary, self.focus, self.each_head, self.temperature = domain, auxiliary, focus, each_head, temperature
         self.reads_target = domain == 'target'
 
     def generator_loss(self, source, target):
         labelled = target if self.domain == 'target' else source
-        loss = cross_entropy(labelled.upsampled, labelled.labels)
-        if labelled.maps.aux is None: return loss
-        return loss + self.auxiliary*cross_entropy(labelled.auxiliary.upsampled, labelled.labels)
+        loss = sum(self.loss(seen) for seen in (labelled.heads if self.each_head else [labelled]))
+        return loss if labelled.maps.aux is None else loss + self.auxiliary*self.loss(labelled.auxiliary)
+
+    def loss(self, seen) -> Tensor: return cross_entropy(seen.upsampled/self.temperature, seen.labels, self.focus)
+
+    def check(self, maps): require_heads(maps, heads=2 if self.each_head else 1)

@@ -143,16 +143,19 @@ class Generator(nn.Module):
         num_classes: int,
         auxiliary: nn.Module | None = None, # intermediate -> logits
         normalize: str = 'imagenet',        # the recipe its images are normalised with: 'imagenet' or 'caffe'
+        decoders: int = 1,                  # 2: the first head is the source's, the second the target's; else their logits are summed
     ):
         super().__init__()
         self.encoder, self.heads, self.auxiliary = encoder, nn.ModuleList(heads), auxiliary
         self.num_classes, self.feature_channels, self.normalize = num_classes, encoder.channels[1], normalize
+        self.decoders = decoders
 
-    def forward(self, images: Tensor) -> Maps:                  # (b, 3, H, W)
+    def forward(self, images: Tensor, domain: str = 'target') -> Maps:  # (b, 3, H, W)
         intermediate, features = self.encoder(images)           # (b, c, h, w)
         heads = tuple(head(features) for head in self.heads)    # each (b, k, h, w)
         aux = None if self.auxiliary is None else self.auxiliary(intermediate)
-        return Maps(features, sum(heads), aux, heads if len(heads) > 1 else ())
+        logits = sum(heads) if self.decoders == 1 else heads[domain == 'target']
+        return Maps(features, logits, aux, heads if len(heads) > 1 else ())
 
 # %% ../../nbs/nets/10_generators.ipynb #bn-policies
 class BatchNormPolicy(NamedTuple):
@@ -282,6 +285,7 @@ def deeplab_v2(
     weights: str | Path | None = None, # for the encoder: a file, a torchvision weights name (downloads), None for random ones
     auxiliary: bool = False,           # a head on the last stage but one, too
     heads: int = 1,                    # 2 for CLAN
+    decoders: int = 1,                 # 2: one for each domain, as ISIA+AIM writes it
     dilations: tuple[int, ...] | None = None,  # of the heads; None: (1, 3, 6, 12) for 'small', else (6, 12, 18, 24)
     batchnorm: str = 'free',           # a key of `BATCHNORM`
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
@@ -290,11 +294,13 @@ def deeplab_v2(
     if backbone not in BACKBONES: raise InputError(f'{backbone!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
     if num_classes < 2: raise InputError(f'num_classes is {num_classes}; at least 2 are needed (foreground and background).')
     if heads < 1: raise InputError(f'heads is {heads}; at least 1 is needed.')
+    if decoders not in (1, 2) or heads > 1 < decoders:
+        raise InputError(f'decoders is {decoders}, heads {heads}: two domains need 1 decoder or 2, and two decoders have one head each.')
     encoder = BACKBONES[backbone]()
     dilations = tuple(dilations or ((1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)))
     middle, channels = encoder.channels
-    generator = Generator(encoder, [ASPP(channels, num_classes, dilations) for _ in range(heads)], num_classes,
-                          ASPP(middle, num_classes, dilations) if auxiliary else None, normalize)
+    generator = Generator(encoder, [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))], num_classes,
+                          ASPP(middle, num_classes, dilations) if auxiliary else None, normalize, decoders)
     if weights is not None: load_backbone(generator, weights)
     return set_batchnorm(generator, batchnorm)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data.transforms import normalize_batch
 from .generators import Maps
+from .regions import Regions, at_stride, complete_map, correct_map, largest_regions, masked_means, single
 
 # %% ../../nbs/nets/13_passes.ipynb #upsample
 def upsample(
@@ -30,8 +31,10 @@ class Pass:
         maps: Maps,                   # features and logits at stride 8
         labels: Tensor | None = None, # (b, H, W) training ids, 255 ignored; None: unlabelled
         names: tuple[str, ...] = (),  # of the images
+        confidence: Tensor | None = None,  # (b, H, W) in [0, 1], of the network that made the pseudo-labels
     ):
-        self.images, self.maps, self.labels, self.names = images, maps, labels, tuple(names)
+        self.images, self.maps, self.labels, self.names, self.confidence = images, maps, labels, tuple(names), confidence
+        self.found = {}  # regions, by what was asked for
 
     @property
     def size(self) -> tuple[int, int]: return tuple(self.images.shape[-2:])  # (H, W)
@@ -47,7 +50,41 @@ class Pass:
     @cached_property
     def log_probabilities(self) -> Tensor: return self.upsampled.log_softmax(1)  # (b, k, H, W)
     @cached_property
-    def prediction(self) -> Tensor: return self.logits.detach().argmax(1)  # (b, h, w)
+    def stride_logits(self) -> Tensor:
+        "(b, k, h, w): at the features' size, where a wrapped network gives them at another."
+        size = tuple(self.features.shape[-2:])
+        return self.logits if tuple(self.logits.shape[-2:]) == size else upsample(self.logits, size)
+
+    @cached_property
+    def prediction(self) -> Tensor: return self.stride_logits.detach().argmax(1)  # (b, h, w)
+
+    @cached_property
+    def stride_probabilities(self) -> Tensor: return single(self.stride_logits).softmax(1)  # (b, k, h, w)
+    @cached_property
+    def stride_labels(self) -> Tensor: return at_stride(self.labels, self.features.shape[-2:])  # (b, h, w)
+    @cached_property
+    def correct(self) -> Tensor: return correct_map(self.prediction, self.stride_labels)  # (b, h, w)
+    @cached_property
+    def complete(self) -> Tensor:
+        "(b, h, w): pseudo-labels where given, the prediction elsewhere."
+        return self.prediction if self.labels is None else complete_map(self.prediction, self.stride_labels)
+
+    @cached_property
+    def class_means(self) -> tuple[Tensor, Tensor]:
+        "The mean probability vector of the pixels predicted as each class, (k, k), and their number (k,); over the whole batch."
+        k = self.logits.shape[1]
+        means, areas = masked_means(self.stride_probabilities, self.prediction, k)  # (b, k, k), (b, k)
+        return (means*areas[..., None]).sum(0)/areas.sum(0).clamp(min=1)[:, None], areas.sum(0)
+
+    def regions(self,
+        which: str,                # the map to search: 'correct' or 'complete'
+        classes: tuple[int, ...],  # T ids
+        most: int = 10,            # regions of a class and image, the largest first
+    ) -> Regions:
+        "Connected regions; one search serves every loss that asks the same."
+        key = which, tuple(classes), most
+        if key not in self.found: self.found[key] = largest_regions(getattr(self, which), tuple(classes), most)
+        return self.found[key]
 
     @cached_property
     def auxiliary(self) -> 'Pass':
@@ -59,7 +96,7 @@ class Pass:
         return tuple(self.seen_by(logits) for logits in self.maps.heads)
 
     def seen_by(self, logits) -> 'Pass':
-        return Pass(self.images, Maps(self.features, logits), self.labels, self.names)
+        return Pass(self.images, Maps(self.features, logits), self.labels, self.names, self.confidence)
 
     def detach(self) -> 'Pass':
         "A pass that sends no gradient back; what was computed already is taken along."
@@ -67,12 +104,13 @@ class Pass:
 
 # %% ../../nbs/nets/13_passes.ipynb #detached
 def detached(value):
-    "`value` cut off from the graph: tensors, passes, and tuples of them."
+    "`value` cut off from the graph: tensors, passes, and tuples and dicts of them."
     if isinstance(value, Tensor): return value.detach()
     if isinstance(value, Pass):
         new = object.__new__(Pass)
         new.__dict__.update({k: detached(v) for k, v in value.__dict__.items()})
         return new
+    if isinstance(value, dict): return {k: detached(v) for k, v in value.items()}
     if isinstance(value, tuple):
         values = [detached(v) for v in value]
         return type(value)(*values) if hasattr(value, '_fields') else tuple(values)
@@ -81,9 +119,12 @@ def detached(value):
 # %% ../../nbs/nets/13_passes.ipynb #forward-pass
 def forward_pass(
     generator: nn.Module,  # images → Maps
-    batch: dict,           # image (b, 3, H, W) uint8, name, and label (b, H, W) uint8 if there is one
+    batch: dict,           # image (b, 3, H, W) uint8, name; if there are any: label and confidence, both (b, H, W) uint8
+    domain: str = 'target',  # 'source' or 'target': whose decoder, where a generator has one for each
 ) -> Pass:
     "Normalise on the device, run the network, and keep both in a `Pass`."
     images = normalize_batch(batch['image'], generator.normalize)
     labels = batch['label'].long() if 'label' in batch else None
-    return Pass(images, generator(images), labels, batch['name'])
+    confidence = batch['confidence'].float()/255 if 'confidence' in batch else None
+    maps = generator(images, domain) if getattr(generator, 'decoders', 1) > 1 else generator(images)
+    return Pass(images, maps, labels, batch['name'], confidence)
