@@ -105,7 +105,7 @@ def label_maps(network: nn.Module, task: Task, count: int) -> list:
 # %% ../nbs/60_experiments.ipynb #experiment
 def experiment(
     method: str | Method,
-    task: str,
+    task: str | Task,
     out: str | Path,                        # the run's folder; the same call again goes on with it
     data: str | Path | None = None,         # holds one folder per data set; None: `out`/data, for drawn worlds
     seed: int = 0,
@@ -123,7 +123,7 @@ def experiment(
     method, out, progress = find_method(method), Path(out), progress and is_main()
     settings = settings_for(backbone, method, steps=steps, **changes)
     place = out/'data' if data is None and task in DRAWN else data
-    task = find_task(task, place, size)
+    if not isinstance(task, Task): task = find_task(task, place, size)
     network, about = build(task, backbone, weights, seed, **settings.of_network())
     require_space(out, 40*sum(p.numel() for p in network.parameters()))
     reports = check_task(task, any(s.source == 'oracle' for s in method.training), out/'checked.json', progress=progress)
@@ -148,7 +148,7 @@ def describe_model(out: Path, about: dict, data):
 # %% ../nbs/60_experiments.ipynb #table
 def table(
     methods: list[str | Method],
-    task: str,
+    task: str | Task,
     out: str | Path,                 # folder of all runs, the data if it is drawn, and results.csv
     seeds: list[int] = (0, 1, 2),
     data: str | Path | None = None,  # None: `out`/data, for drawn worlds

@@ -92,7 +92,7 @@ class Setup:
 
 # %% ../nbs/40_methods.ipynb #terms
 TERMS = dict(
-    seg={'cross-entropy': lambda s, **k: Segmentation(**k),
+    seg={'cross-entropy': lambda s, **k: Segmentation(**dict(each_head=s.settings.decoders > 1) | k),  # both decoders learn
          'focal': lambda s, **k: Segmentation(**dict(focus=2., each_head=True) | k),
          'tempered': lambda s, **k: Segmentation(**dict(temperature=1.8) | k)},
     seg_target={'cross-entropy': lambda s, **k: Segmentation('target', **k)},

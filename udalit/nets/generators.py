@@ -134,7 +134,7 @@ class ASPP(nn.Module):
 
 # %% ../../nbs/nets/10_generators.ipynb #generator
 class Generator(nn.Module):
-    "An encoder, one or more heads on its features, perhaps an auxiliary head on its middle stage."
+    "An encoder, one or more heads on its features, perhaps an auxiliary head on its middle stage. Source: ISIA-5"
     head_modules = ('heads', 'auxiliary')  # what `parameter_groups` trains faster
 
     def __init__(self,
