@@ -19,7 +19,7 @@ LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
 
 def pages(root=NBS):
     "Notebooks below `root` in the order of their numbers, index first; a folder stands where its first notebook does."
-    number = lambda p: int(m[0]) if (m := re.match(r'\d+', p.name)) else -1
+    number = lambda p: int(m[0]) if (m := re.match(r'\d+', p.name)) else -2 if p.stem == 'index' else -1
     files = [o.relative_to(root) for o in root.rglob('*.ipynb') if not any(p[0] in '._' for p in o.relative_to(root).parts)]
     first = {o.parent: min(number(p) for p in files if p.parent == o.parent) for o in files}
     return sorted(files, key=lambda o: (first[o.parent] if len(o.parts) > 1 else number(o), number(o), o.name))

@@ -7,7 +7,8 @@ __all__ = ['STAGES', 'Run', 'open_run', 'compare', 'save_checkpoint', 'save_term
            'learnt_from', 'adapted_to', 'ranked', 'pairs', 'judge', 'train_stage', 'settings_of', 'start_weights',
            'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage', 'split_stage', 'rank_stage',
            'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of', 'require_taken',
-           'require_fit', 'fit', 'new_accelerator', 'describe_stage', 'describe_network', 'publish']
+           'restyle_stage', 'Restyled', 'require_fit', 'fit', 'new_accelerator', 'describe_stage', 'describe_network',
+           'publish']
 
 # %% ../nbs/43_runs.ipynb #imports
 import contextlib, math, os, shutil, signal, threading, time
@@ -24,17 +25,21 @@ from accelerate.utils import InitProcessGroupKwargs
 from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from tqdm import tqdm
 
 import udalit
 from .core import InputError, derive, read_json, rng_state, seed_everything, set_rng_state, write_json, writing, writing_folder
 from .data.datasets import subset
+from .data.files import read_image, write_image
 from .data.loaders import endless_loader, test_loader
 from .data.tasks import Task
-from .data.transforms import Preprocess, preprocess
+from .data.transforms import Preprocess, preprocess, resize_label
 from .labels import LabelSpace
-from .methods import Method, PseudoLabel, Rank, Settings, Setup, Split, Take, Train, build_terms, check_plan, find_method
+from .methods import Method, PseudoLabel, Rank, Restyle, Settings, Setup, Split, Take, Train, build_terms, check_plan, find_method
 from .nets.generators import deeplab_v2, load_generator, save_generator
-from .predict import mean_entropy
+from .nets.translators import Translator
+from .predict import evaluating, mean_entropy
 from .pseudo import PseudoLabelled, easy_and_hard, label_set, split_set
 from .train import Trainer
 from .watch import Journal, Stopwatch, Watch
@@ -155,13 +160,14 @@ class Work:
 
     @property
     def main(self) -> bool: return self.accelerator.is_main_process
-    def stage(self, name: str): return next(s for s in self.method.stages if s.name == name)
+    def stage(self, name: str): return next((s for s in self.method.stages if s.name == name), None)
 
 # %% ../nbs/43_runs.ipynb #images
 def learnt_from(work: Work, which: str) -> Dataset:
     "Labelled images: 'source', 'oracle' (the target's own labels), or those of a stage; of a ranking the easy ones."
     if which in ('source', 'oracle'): return work.task.labelled(which)
     stage = work.stage(which)
+    if isinstance(stage, Restyle): return Restyled(work.task.source, work.run.stage(which), work.task.source_size)
     if not isinstance(stage, Rank): return PseudoLabelled(work.task.target, work.run.stage(which))
     return ranked(work, stage, 'easy', PseudoLabelled(work.task.target, work.run.stage(stage.labels)))
 
@@ -183,7 +189,8 @@ def pairs(work: Work, stage: Train, start: int) -> Iterator[tuple[dict | None, d
     def stream(name, dataset, size):
         return endless_loader(dataset, preprocess(size, s.preprocessing, name), s.batch_size, derive(work.seed, stage.name, name),
                               start*s.accumulate*s.batch_size*world, work.workers, rank, world)
-    size = work.task.source_size if stage.source == 'source' else work.task.target_size
+    of_source = stage.source == 'source' or isinstance(work.stage(stage.source), Restyle)
+    size = work.task.source_size if of_source else work.task.target_size
     source = repeat(None) if stage.source is None else stream('source', learnt_from(work, stage.source), size)
     target = repeat(None) if stage.target is None else stream('target', adapted_to(work, stage.target), work.task.target_size)
     return zip(source, target)
@@ -200,7 +207,8 @@ def train_stage(stage: Train, work: Work):
     work = replace(work, settings=settings_of(stage, work.settings))
     folder, s = work.run.stage(stage.name), work.settings
     seed_everything(derive(work.seed, stage.name))
-    load_generator(work.network, start_weights(work.run, stage))
+    if stage.network == 'translator': work = replace(work, network=Translator(*s.translator))
+    else: load_generator(work.network, start_weights(work.run, stage))
     terms = build_terms(stage.terms, Setup(work.network, s, work.task.space), work.method.changes, stage.name)
     trainer = Trainer(work.network, terms, s, work.accelerator)
     of = f'{work.run.about["method"]}, stage {stage.name}, on {work.task.name}, seed {work.seed}'
@@ -216,7 +224,7 @@ def train_stage(stage: Train, work: Work):
             names = []
             measured = trainer.step(noted(batches, names))
             watch.step(step, measured, names, batches.waited)
-            if step % math.ceil(s.steps/work.checks) == 0 or step == s.steps: best = keep_best(work, folder, step, best)
+            if step % math.ceil(s.steps/work.checks) == 0 or step == s.steps: best = keep_best(work, stage, step, best)
             stop = anyone(stopped(), work.accelerator)
             if stop or time.perf_counter() - saved > work.save_seconds:
                 watch.report(step, batches.waited)
@@ -229,7 +237,7 @@ def train_stage(stage: Train, work: Work):
 # %% ../nbs/43_runs.ipynb #start-weights
 def settings_of(stage: Train, settings: Settings) -> Settings:
     "The settings with the stage's share of the steps."
-    return replace(settings, steps=max(1, round(stage.share*settings.steps)))
+    return replace(settings, steps=max(1, round(stage.share*settings.steps)), **stage.settings)
 
 def start_weights(run: Run, stage: Train) -> Path:
     "The file with the weights that a stage starts from."
@@ -242,11 +250,11 @@ def noted(batches: Iterator, names: list[str]) -> Iterator:
         yield source, target
 
 # %% ../nbs/43_runs.ipynb #keep-best
-def keep_best(work: Work, folder: Path, step: int, best: dict) -> dict:
+def keep_best(work: Work, stage: Train, step: int, best: dict) -> dict:
     "Judge the network; keep its weights if they are the best so far."
-    score = judge(work)
+    score = judge(work) if stage.network == 'segmentation' else -step  # of a translator, the last weights are the best
     if best and not score < best['score']: return best
-    if work.main: save_generator(work.network, folder/'best.safetensors')
+    if work.main: save_generator(work.network, work.run.stage(stage.name)/'best.safetensors')
     return dict(step=step, score=score)
 
 def leave(work: Work, stage: Train, watch: Watch, step: int):
@@ -351,8 +359,38 @@ def require_taken(stage: Take, task: Task):
         raise InputError(f'{stage.run}: a network for {len(classes)} classes ({", ".join(classes[:3])} …), '
                          f'the task {task.name} has {len(task.space)} ({", ".join(task.space.classes[:3])} …).')
 
+# %% ../nbs/43_runs.ipynb #restyle-stage
+def restyle_stage(stage: Restyle, work: Work):
+    "Paint every source image in the target's style, at the size of training; an image that is there already is left."
+    if not work.main: return
+    folder = work.run.stage(stage.name)
+    translator = load_generator(Translator(*work.settings.translator), work.run.weights(stage.model)).to(work.accelerator.device)
+    with evaluating(translator), tqdm(total=len(work.task.source), desc='restyle', disable=not work.progress, leave=False) as bar:
+        for batch in test_loader(work.task.source, Preprocess(work.task.source_size), 1, work.workers):
+            path = folder/f'{batch["name"][0]}.png'
+            if not path.exists():
+                painted = translator.translate(batch['image'].to(work.accelerator.device))[0]
+                write_image(path, painted.permute(1, 2, 0).cpu().numpy())
+            bar.update()
+    finish(work, stage, f'{len(work.task.source)} images painted', images=len(work.task.source))
+
+class Restyled(Dataset):
+    "The source with its images painted, and its labels brought to their size."
+    labelled = True
+
+    def __init__(self, dataset: Dataset, folder: Path, size: tuple[int, int]):
+        self.dataset, self.folder, self.size = dataset, folder, size
+        self.space, self.names, self.name = dataset.space, dataset.names, f'{getattr(dataset, "name", "source")}, restyled'
+
+    def __len__(self): return len(self.dataset)
+
+    def __getitem__(self, i):
+        sample = self.dataset[i]
+        image = torch.from_numpy(read_image(self.folder/f'{sample["name"]}.png')).permute(2, 0, 1).contiguous()
+        return sample | dict(image=tv_tensors.Image(image), label=tv_tensors.Mask(resize_label(sample['label'], self.size)))
+
 # %% ../nbs/43_runs.ipynb #stages
-STAGES = {Train: train_stage, PseudoLabel: pseudo_stage, Split: split_stage, Rank: rank_stage, Take: take_stage}
+STAGES = {Train: train_stage, PseudoLabel: pseudo_stage, Split: split_stage, Rank: rank_stage, Take: take_stage, Restyle: restyle_stage}
 
 # %% ../nbs/43_runs.ipynb #require-fit
 def require_fit(network: nn.Module, task: Task, method: Method, settings: Settings):
@@ -371,7 +409,9 @@ def require_fit(network: nn.Module, task: Task, method: Method, settings: Settin
     for stage in method.stages:
         if isinstance(stage, Take): require_taken(stage, task)
         if not isinstance(stage, Train): continue
-        for term in build_terms(stage.terms, Setup(network, settings, task.space), method.changes, stage.name).values(): term.check(maps)
+        terms = build_terms(stage.terms, Setup(network, settings, task.space), method.changes, stage.name)
+        if stage.network == 'segmentation':
+            for term in terms.values(): term.check(maps)
         if stage.source == 'oracle': task.oracle()
 
 # %% ../nbs/43_runs.ipynb #fit
@@ -393,7 +433,7 @@ def fit(
     accelerator = new_accelerator(settings, precision, device)
     about = dict(method=method.name, task=task.name, seed=seed, network=describe_network(network), source_size=task.source_size,
                  target_size=task.target_size, images=[len(task.source), len(task.target)], precision=precision,
-                 processes=accelerator.num_processes, settings=asdict(settings), training=[s.name for s in method.training],
+                 processes=accelerator.num_processes, settings=asdict(settings), training=[s.name for s in method.segmenting],
                  plan={s.name: describe_stage(s, method.changes) for s in method.stages}, udalit=udalit.__version__)
     run = open_run(out, about)
     todo = [stage for stage in method.stages if not run.finished(stage.name)]  # before any process finishes one

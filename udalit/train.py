@@ -23,7 +23,7 @@ from .nets.passes import Pass, detached, forward_pass
 # %% ../nbs/41_train.ipynb #generator-optimizer
 OPTIMIZERS = dict(
     sgd=lambda groups, s: torch.optim.SGD(groups, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=s.nesterov),
-    adam=lambda groups, s: torch.optim.Adam(groups, weight_decay=s.weight_decay))
+    adam=lambda groups, s: torch.optim.Adam(groups, betas=s.betas, weight_decay=s.weight_decay))
 
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     "The generator's optimiser: heads learn `head_factor` times faster."
@@ -35,7 +35,7 @@ def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.O
 def discriminator_optimizer(terms: nn.Module, settings: Settings) -> torch.optim.Optimizer | None:
     "Adam for all networks that the terms own; None if they own none."
     parameters = [p for p in terms.parameters() if p.requires_grad]
-    return torch.optim.Adam(parameters, settings.discriminator_rate, betas=(0.9, 0.99)) if parameters else None
+    return torch.optim.Adam(parameters, settings.discriminator_rate, betas=settings.discriminator_betas) if parameters else None
 
 # %% ../nbs/41_train.ipynb #poly
 def poly(
@@ -46,11 +46,14 @@ def poly(
     "The learning-rate schedule of one optimiser, stepped once an optimiser step: perhaps a warm-up, then the decay."
     if settings.horizon < 1:
         raise InputError(f'horizon {settings.horizon}: the learning rate would reach 0 before the last step; give 1 or more.')
-    if not 0 <= settings.warm_up < 1: raise InputError(f'warm_up {settings.warm_up}: give a share of the decay, from 0 to below 1.')
+    for name in ('warm_up', 'hold'):
+        if not 0 <= getattr(settings, name) < 1:
+            raise InputError(f'{name} {getattr(settings, name)}: give a share of the decay, from 0 to below 1.')
     def factor(step):
         done = min(step/(settings.horizon*settings.steps), 1.)
         warm = min(1., (done + 1e-9)/settings.warm_up) if settings.warm_up else 1.
-        return warm*((1 - done)**settings.power if decay else 1.)
+        left = min(1., (1 - done)/(1 - settings.hold))
+        return warm*(left**settings.power if decay else 1.)
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 # %% ../nbs/41_train.ipynb #average-gradients
@@ -118,7 +121,9 @@ class Trainer:
 
     def see(self, batch: dict | None, domain: str) -> Pass | None:
         "One forward pass; None of nothing."
-        return None if batch is None else forward_pass(self.network, to_device(batch, self.device), domain)
+        if batch is None: return None
+        batch = to_device(batch, self.device)
+        return self.network.look(batch, domain) if hasattr(self.network, 'look') else forward_pass(self.network, batch, domain)
 
     def update(self, loss: Tensor, optimizer, schedule):
         "Backward, and at the end of an accumulation a step of `optimizer` and its schedule."
@@ -139,7 +144,8 @@ class Trainer:
         measured = {'loss': total, **losses}
         measured |= {f'{name}_{key}': v for name, t in self.terms.items() for key, v in t.measured.items()}
         seen = torch.zeros(self.network.num_classes, device=self.device)
-        seen[(source if target is None else target).prediction.flatten()] = 1
+        one = source if target is None else target
+        if isinstance(one, Pass): seen[one.prediction.flatten()] = 1  # a translator predicts no classes
         return {k: v.detach().float() for k, v in measured.items()} | {'seen': seen}
 
     def state(self) -> dict:

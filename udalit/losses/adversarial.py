@@ -75,7 +75,7 @@ def self_information(
 # %% ../../nbs/losses/21_adversarial.ipynb #entropy-term
 class EntropyAdversarial(OutputAdversarial):
     "Align maps of weighted self-information instead of probabilities. Source: ADV, in ADVENT's form"
-    def shown(self, level): return self_information(level.probabilities)
+    def shown(self, level): return level.once('information', lambda: self_information(level.probabilities))
 
 # %% ../../nbs/losses/21_adversarial.ipynb #entropy-loss
 def entropy_loss(
@@ -93,4 +93,5 @@ class MinimumEntropy(Term):
     def check(self, maps): require_heads(maps, self.auxiliary)
 
     def generator_loss(self, source, target):
-        return entropy_loss((target.auxiliary if self.auxiliary else target).probabilities)
+        level = target.auxiliary if self.auxiliary else target
+        return level.once('information', lambda: self_information(level.probabilities)).sum(1).mean()

@@ -10,6 +10,7 @@ __all__ = ['binary_encoding', 'hard_encoding', 'soft_encoding', 'choose_encoding
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import InputError
@@ -17,7 +18,7 @@ from .adversarial import SOURCE, TARGET, domain_accuracy
 from .terms import Term, frozen
 from ..nets.discriminators import FeatureDiscriminator
 from ..nets.generators import Maps
-from ..nets.passes import upsample
+from ..nets.passes import class_softmax, upsample
 from ..nets.regions import single
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #binary
@@ -45,7 +46,7 @@ def soft_encoding(
     clip: float = 0.9,          # no entry is larger; 1: as it is
 ) -> Tensor:                    # (b, K, H, W) in [0, clip], with a sum of at most 1; detached
     "Soft-max at a temperature, clipped. Source: FADA-8"
-    return (single(logits.detach())/temperature).softmax(1).clamp(max=clip)
+    return class_softmax(single(logits.detach())/temperature).clamp(max=clip)
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #choose
 def choose_encoding(
@@ -73,8 +74,10 @@ def fine_grained_loss(
     if scores.shape[1] != 2*encoding.shape[1]:
         raise InputError(f'{scores.shape[1]} scores a pixel for an encoding of {encoding.shape[1]} classes: '
                          f'a discriminator with {2*encoding.shape[1]} channels is needed.')
-    log_p = single(scores).log_softmax(1).chunk(2, dim=1)[int(domain)]  # (b, K, H, W)
-    return -(encoding*log_p).sum(1).mean()
+    nothing = torch.zeros_like(encoding)
+    wanted = torch.cat([nothing, encoding] if domain == TARGET else [encoding, nothing], 1)  # (b, 2K, H, W)
+    rows, wanted = (maps.movedim(1, -1).flatten(0, -2) for maps in (single(scores), wanted))  # (b·H·W, 2K)
+    return F.cross_entropy(rows, wanted)
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #marginal
 def domain_logit(
@@ -109,22 +112,22 @@ class FineGrainedAdversarial(Term):
     ):
         super().__init__(weight)
         self.channels, self.num_classes, self.halved = channels, num_classes, halved
-        self.encode = choose_encoding(encoding, temperature, clip, threshold)
+        self.options = encoding, temperature, clip, threshold
+        self.encode = choose_encoding(*self.options)
         self.discriminator = FeatureDiscriminator(channels, 1 if encoding == 'binary' else num_classes, width, parallel)
 
     def check(self, maps): require_channels(maps, self.channels, self.num_classes)
 
-    def scores(self, domain_pass) -> Tensor:
-        "D's logits, (b, 2K, H, W)."
-        return upsample(self.discriminator(domain_pass.features), domain_pass.size)
+    def loss(self, scores: Tensor, seen, domain: float) -> Tensor:
+        "Of D's logits (b, 2K, h, w) at feature size, brought to image size."
+        encoding = seen.once(('encoding', *self.options), lambda: self.encode(seen.upsampled))
+        return fine_grained_loss(upsample(scores, seen.size), encoding, domain)
 
     def generator_loss(self, source, target):
-        with frozen(self.discriminator): scores = self.scores(target)
-        return fine_grained_loss(scores, self.encode(target.upsampled), SOURCE)
+        with frozen(self.discriminator): return self.loss(self.discriminator(target.features), target, SOURCE)
 
     def discriminator_loss(self, source, target):
-        on_source, on_target = self.scores(source), self.scores(target)
+        on_source, on_target = self.discriminator(source.features), self.discriminator(target.features)
         self.measured['accuracy'] = domain_accuracy(domain_logit(on_source.detach()), domain_logit(on_target.detach()))
-        loss = (fine_grained_loss(on_source, self.encode(source.upsampled), SOURCE)
-                + fine_grained_loss(on_target, self.encode(target.upsampled), TARGET))
+        loss = self.loss(on_source, source, SOURCE) + self.loss(on_target, target, TARGET)
         return loss/2 if self.halved else loss

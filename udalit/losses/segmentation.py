@@ -20,7 +20,8 @@ def cross_entropy(
     focus: float = 0.,  # γ of the focal loss, which counts a pixel (1 − p)^γ times; 0: each once
 ) -> Tensor:         # scalar ≥ 0
     "Mean −log p of the labelled class over the labelled pixels; 0 with a graph if there are none. Source: SEG"
-    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction='none')  # (b, H, W), 0 where ignored
+    rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, k): a view where the network's layout is channels-last
+    loss = F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction='none')  # 0 where ignored
     if focus: loss = (1 - torch.exp(-loss))**focus*loss
     return loss.sum()/(labels != IGNORE).sum().clamp(min=1)
 
@@ -44,6 +45,8 @@ class Segmentation(Term):
         loss = sum(self.loss(seen) for seen in (labelled.heads if self.each_head else [labelled]))
         return loss if labelled.maps.aux is None else loss + self.auxiliary*self.loss(labelled.auxiliary)
 
-    def loss(self, seen) -> Tensor: return cross_entropy(seen.upsampled/self.temperature, seen.labels, self.focus)
+    def loss(self, seen) -> Tensor:
+        logits = seen.upsampled if self.temperature == 1 else seen.upsampled/self.temperature
+        return cross_entropy(logits, seen.labels, self.focus)
 
     def check(self, maps): require_heads(maps, heads=2 if self.each_head else 1)

@@ -14,6 +14,7 @@ from ..core import InputError
 from .adversarial import SOURCE, TARGET, domain_accuracy, domain_loss
 from .terms import Term, frozen, require_heads
 from ..nets.discriminators import OutputDiscriminator
+from ..nets.passes import class_softmax
 from ..nets.regions import single
 
 # %% ../../nbs/losses/23_self_adaptive.ipynb #weight-discrepancy
@@ -55,8 +56,9 @@ def discrepancy_map(
     logits2: Tensor,  # (b, k, H, W) of the other
 ) -> Tensor:          # (b, 1, H, W) in [0, 1]
     "1 − cosine of the two heads' soft-maxes at every pixel. Source: CLAN-5"
-    cosine = F.cosine_similarity(single(logits1).softmax(1), single(logits2).softmax(1), dim=1)  # (b, H, W)
-    return (1 - cosine).clamp(min=0)[:, None]  # rounding may give −1e-7
+    p, q = class_softmax(single(logits1)), class_softmax(single(logits2))
+    cosine = (p*q).sum(1)*((p*p).sum(1)*(q*q).sum(1)).rsqrt()  # (b, H, W); a soft-max is never shorter than 1/√K
+    return (1 - cosine).clamp(min=0, max=1)[:, None]  # rounding may give −1e-7
 
 # %% ../../nbs/losses/23_self_adaptive.ipynb #weighted-loss
 def weighted_domain_loss(
@@ -93,7 +95,7 @@ class SelfAdaptiveAdversarial(Term):
 
     def pixel_weights(self, target) -> Tensor:
         "(b, 1, H, W): λ_local·M + ε, or 1 during the preheat."
-        discrepancy = discrepancy_map(target.heads[0].upsampled, target.heads[1].upsampled)
+        discrepancy = target.once('discrepancy', lambda: discrepancy_map(*(head.upsampled for head in target.heads[:2])))
         self.measured['discrepancy'] = discrepancy.detach().mean()
         if self.progress < self.preheat: return torch.ones_like(discrepancy)
         return self.local*(discrepancy.detach() if self.detach else discrepancy) + self.epsilon
