@@ -19,10 +19,10 @@ from .data.files import write_ids, write_image
 from .data.tasks import DRAWN, Task, find_task
 from .evaluate import evaluate, predictions, read_results, results_html, results_text, write_results
 from .labels import LabelSpace, colorize
-from .methods import METHODS, Method, find_method, settings_for
+from .methods import Method, find_method, settings_for
 from .metrics import Scores, score_rows
 from .nets.generators import deeplab_v2, load_generator
-from .runs import Run, compare, fit, load_run
+from .runs import Run, compare, fit, load_run, require_fit
 from .show import confusion_picture, curves, figure_to_png, html_report, iou_bars, panel, show_batch
 from .watch import Journal, read_history
 
@@ -125,6 +125,7 @@ def experiment(
     place = out/'data' if data is None and task in DRAWN else data
     if not isinstance(task, Task): task = find_task(task, place, size)
     network, about = build(task, backbone, weights, seed, **settings.of_network())
+    require_fit(network, task, method, settings)
     require_space(out, 40*sum(p.numel() for p in network.parameters()))
     reports = check_task(task, any(s.source == 'oracle' for s in method.training), out/'checked.json', progress=progress)
     if is_main():

@@ -50,6 +50,7 @@ class Settings:
     hold: float = 0.                # the rates stay as they are for this share of the decay, and fall in the rest
     discriminator_rate: float = 1e-4    # Adam
     discriminator_betas: tuple[float, float] = (0.9, 0.99)
+    discriminator_decay: float = 0.     # weight decay of D (CLAN and ISIA papers: 5e-4)
     discriminator_poly: bool = True     # does D's rate decay, too? (CLAN and ISIA papers: constant 5e-5)
     discriminator_width: int = 64       # channels of D's first convolution
     feature_width: int = 256            # channels of the first convolution of a D on features (FADA)
@@ -68,8 +69,8 @@ class Settings:
 
 # %% ../nbs/40_methods.ipynb #small
 FOR_SMALL = dict(steps=500, horizon=1., batch_size=4, optimizer='adam', learning_rate=3e-3, head_factor=1., repeat_backbone=False,
-                 nesterov=False, weight_decay=1e-4, discriminator_width=16, feature_width=32, batchnorm='free', statistics='target',
-                 auxiliary=False, dilations=None, preprocessing='plain', translator=(16, 2))
+                 nesterov=False, weight_decay=1e-4, discriminator_decay=0., discriminator_width=16, feature_width=32,
+                 batchnorm='free', statistics='target', auxiliary=False, dilations=None, preprocessing='plain', translator=(16, 2))
 SMALL = Settings(**FOR_SMALL)
 
 # %% ../nbs/40_methods.ipynb #setup
@@ -229,8 +230,9 @@ class Restyle:
     @property
     def needs(self): return self.model,
 
-CYCLEGAN = dict(optimizer='adam', learning_rate=2e-4, betas=(.5, .999), head_factor=1., repeat_backbone=False, weight_decay=0., batch_size=1,
-                horizon=1., power=1., hold=.5, warm_up=0., discriminator_rate=2e-4, discriminator_betas=(.5, .999), discriminator_poly=True)
+CYCLEGAN = dict(optimizer='adam', learning_rate=2e-4, betas=(.5, .999), head_factor=1., repeat_backbone=False, weight_decay=0.,
+                batch_size=1, horizon=1., power=1., hold=.5, warm_up=0., discriminator_rate=2e-4, discriminator_betas=(.5, .999),
+                discriminator_decay=0., discriminator_poly=True)
 
 def translate() -> Train:
     "CycleGAN: L_style + 10 L_cycle + 5 L_identity; Adam 2e-4, constant for half of the steps, then falling to 0."
@@ -337,14 +339,16 @@ def clan() -> Method:
     "L_seg + 0.01 L_weight + 0.001 L_adv. Source: CLAN-6, CLAN-7"
     return Method('clan', 'category-level adversaries: alignment weighted by the disagreement of two heads',
                   (Train('adapt', ('seg', 'weights', 'local')),),
-                  dict(steps=100_000, horizon=2.5, heads=2, discriminator_rate=5e-5, discriminator_poly=False, preprocessing='clan'),
+                  dict(steps=100_000, horizon=2.5, heads=2, discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False,
+                       preprocessing='clan'),
                   official=clan_official)
 
 # %% ../nbs/40_methods.ipynb #fada
 def fada_official(method: Method) -> Method:
-    "Tempered cross-entropy, two last layers in D, D's losses halved, frozen BatchNorm."
-    for entry in ('seg=tempered', 'fine=official'): method = including(method, entry)
-    return replace(method, settings=method.settings | dict(weight_decay=5e-4, batchnorm='frozen'))
+    "In the second stage tempered cross-entropy, two last layers in D, D's losses halved; frozen BatchNorm."
+    method = including(method, 'fine=official')
+    stages = tuple(replace(s, terms=('seg=tempered', 'fine=official')) if s.name == 'adapt' else s for s in method.stages)
+    return replace(method, stages=stages, settings=method.settings | dict(weight_decay=5e-4, batchnorm='frozen', horizon=62_500/40_000))
 
 def fada() -> Method:
     "L_seg, then L_seg + 0.001 L_adv, then L_seg on the arg-max of the target."
@@ -374,7 +378,7 @@ def isia_aim() -> Method:
     return Method('isia-aim', 'class separation and aggregation, adaptively weighted instances, then re-training',
                   (Train('adapt', terms, share=.5), PseudoLabel('pseudo', 'adapt'),
                    Train('retrain', (*terms, 'seg_target'), target='pseudo')),
-                  dict(steps=80_000, discriminator_rate=5e-5, discriminator_poly=False))
+                  dict(steps=80_000, discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False))
 
 # %% ../nbs/40_methods.ipynb #pixintrada
 def pixintrada() -> Method:
@@ -384,7 +388,8 @@ def pixintrada() -> Method:
                   (Train('inter', ADV), PseudoLabel('labels', 'inter'), Split('split', 'labels'),
                    Train('round1', terms, source=None, target='split'),
                    PseudoLabel('labels2', 'round1'), Split('split2', 'labels2'),
-                   Train('round2', (*terms, 'kld'), source=None, target='split2')), dict(auxiliary=True, batch_size=4, preprocessing='multi-scale'))
+                   Train('round2', (*terms, 'kld'), source=None, target='split2')),
+                   dict(auxiliary=True, batch_size=4, preprocessing='multi-scale'))
 
 def intrada() -> Method:
     "ADVENT from source to target, then from easy to hard target images. Source: PIX-INTRA"

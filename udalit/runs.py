@@ -440,7 +440,8 @@ def fit(
     if not (run.folder/'initial.safetensors').exists() and accelerator.is_main_process:
         save_generator(network, run.folder/'initial.safetensors')
     accelerator.wait_for_everyone()
-    work = Work(run, method, network, task, settings, accelerator, Journal(run.folder, accelerator.is_main_process and how.get('progress', True)),
+    journal = Journal(run.folder, accelerator.is_main_process and how.get('progress', True))
+    work = Work(run, method, network, task, settings, accelerator, journal,
                 seed, **how)
     for stage in todo:
         STAGES[type(stage)](stage, work)

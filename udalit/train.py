@@ -35,7 +35,8 @@ def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.O
 def discriminator_optimizer(terms: nn.Module, settings: Settings) -> torch.optim.Optimizer | None:
     "Adam for all networks that the terms own; None if they own none."
     parameters = [p for p in terms.parameters() if p.requires_grad]
-    return torch.optim.Adam(parameters, settings.discriminator_rate, betas=settings.discriminator_betas) if parameters else None
+    return torch.optim.Adam(parameters, settings.discriminator_rate, betas=settings.discriminator_betas,
+                            weight_decay=settings.discriminator_decay) if parameters else None
 
 # %% ../nbs/41_train.ipynb #poly
 def poly(
