@@ -465,6 +465,7 @@ def new_accelerator(settings: Settings, precision: str, device: str | None) -> A
 def describe_stage(stage, changes: dict) -> str:
     "A line for settings.json: another plan in the same folder is refused."
     values = {f.name: getattr(stage, f.name) for f in fields(stage) if f.name != 'name'}
+    values = {k: v for k, v in values.items() if v != {} and v != 'segmentation'}
     if 'terms' in values: values['terms'] = ' + '.join(e if isinstance(e, str) else e[0] for e in stage.terms)
     own = {f'{name}.{k}': v for name, given in changes.items() for k, v in given.items()} if 'terms' in values else {}
     return f'{type(stage).__name__}: ' + ', '.join(f'{k} {v}' for k, v in (values | own).items())
