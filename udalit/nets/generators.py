@@ -6,7 +6,7 @@
 __all__ = ['BATCHNORM', 'BACKBONES', 'Maps', 'dilate', 'Encoder', 'resnet_encoder', 'vgg_encoder', 'mobilenet_encoder',
            'Residual', 'small_encoder', 'ASPP', 'Generator', 'BatchNormPolicy', 'FixedStatistics', 'set_batchnorm',
            'read_weights', 'named_weights', 'Coverage', 'weight_coverage', 'load_backbone', 'deeplab_v2',
-           'save_generator', 'load_generator', 'parameter_groups', 'Wrapped', 'wrap']
+           'save_generator', 'load_generator', 'parameter_groups', 'Wrapped', 'wrap', 'Features', 'rehead']
 
 # %% ../../nbs/nets/10_generators.ipynb #imports
 import copyreg, difflib, re
@@ -424,3 +424,23 @@ def wrap(
     if num_classes not in (None, generator.num_classes):
         raise InputError(f'the network gives {generator.num_classes} classes, num_classes is {num_classes}.')
     return generator
+
+# %% ../../nbs/nets/10_generators.ipynb #rehead
+class Features(nn.Module):
+    "A wrapped network as an encoder: its features, twice."
+    def __init__(self, wrapped: Wrapped):
+        super().__init__()
+        self.wrapped, self.channels = wrapped, 2*(wrapped.feature_channels,)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]: return 2*(self.wrapped(images).features,)
+
+def rehead(
+    wrapped: Wrapped,              # what `wrap` gave
+    num_classes: int | None = None,  # None: as many as before
+    heads: int = 2,                # ASPP heads on the features, summed
+    dilations: tuple[int, ...] = (1, 3, 6, 12),
+) -> Generator:
+    "New heads on the features of a wrapped network."
+    num_classes = num_classes or wrapped.num_classes
+    new = [ASPP(wrapped.feature_channels, num_classes, dilations) for _ in range(heads)]
+    return Generator(Features(wrapped), new, num_classes, normalize=wrapped.normalize)
