@@ -122,7 +122,7 @@ def order():
 
 def ruff():
     "ruff on package, notebooks and scripts"
-    return call('ruff', 'check', '--output-format=concise', '--no-cache', LIB, NBS, ROOT/'setup.py', ROOT/'.ci').strip()
+    return call('ruff', 'check', '--output-format=concise', '--no-cache', LIB, NBS, ROOT/'setup.py', ROOT/'.ci', ROOT/'benchmarks').strip()
 
 ALONE = '''import builtins, dis, importlib, sys, types
 module = importlib.import_module(sys.argv[1])
