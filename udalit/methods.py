@@ -279,10 +279,9 @@ def including(method: Method, entry: str) -> Method:
     if entry == 'ima': return with_translation(method)
     if parse_entry(entry)[0] in PAINTING: raise InputError(f'--with {entry}: this term trains a translator of images; write --with ima.')
     name, _, variant = entry.partition('=')
-    parse_entry(entry)
     there = name in terms_of(method)
     def new(stage):
-        if not isinstance(stage, Train): return stage
+        if stage not in method.segmenting: return stage
         exchanged = tuple(f'{n}={variant}' if variant and n.removesuffix('_aux') == name else e
                           for e in stage.terms for n in [parse_entry(e)[0]])
         meets = not there and stage.source is not None and stage.target is not None
@@ -480,7 +479,7 @@ def check_training(method: Method, stage: Train):
 # %% ../nbs/40_methods.ipynb #from-run
 def from_run(method: Method, run: str) -> Method:
     "The method with its first training stage replaced by the network of a finished run."
-    first = method.stages[0]
-    if not isinstance(first, Train) or len(method.training) < 2:
-        raise InputError(f'{method.name} has no later stage that could go on from {run}.')
-    return replace(method, stages=(Take(first.name, str(run)), *method.stages[1:]), name=f'{method.name} --inter {shlex.quote(str(run))}')
+    if len(method.segmenting) < 2: raise InputError(f'{method.name} has no later stage that could go on from {run}.')
+    first = method.segmenting[0]
+    stages = tuple(Take(s.name, str(run)) if s is first else s for s in method.stages)
+    return replace(method, stages=stages, name=f'{method.name} --inter {shlex.quote(str(run))}')
