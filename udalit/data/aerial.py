@@ -16,11 +16,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from torch.utils.data import Dataset
 
 from ..core import InputError, derive, write_text
 from .files import write_ids, write_image
-from .worlds import (Camera, Canvas, Scene, Streets, describe, dim, finish, is_complete, noise, regular, require_labels,
+from .worlds import (Camera, Canvas, Drawn, Scene, describe, dim, finish, is_complete, noise, regular, require_labels,
                                 write_scenes)
 from ..labels import make_space
 
@@ -223,31 +222,10 @@ def require_aerial(domain: str, size: tuple[int, int]) -> AerialStyle:
     return AERIAL_STYLES[domain]
 
 # %% ../../nbs/data/07_aerial.ipynb #aerial
-class Aerial(Dataset):
-    "`n` drawn tiles of one place; a tile is drawn when it is first asked for."
-    def __init__(self,
-        domain: str,                          # 'town' (source) or 'suburb' (target)
-        n: int,                               # number of tiles, at least 1
-        size: tuple[int, int] = (128, 128),   # (width, height) in pixels, at least 32 × 32
-        seed: int = 0,
-        labelled: bool = True,                # False: samples have no 'label'
-        keep: bool = True,                    # keep drawn tiles in memory, 4 bytes a pixel
-    ):
-        require_aerial(domain, size)
-        if n < 1: raise InputError(f'n = {n}: a place needs at least 1 tile.')
-        self.domain, self.n, self.size, self.seed, self.labelled, self.keep = domain, n, tuple(map(int, size)), seed, labelled, keep
-        self.space, self.names, self.drawn = BUILDINGS, [f'{domain}_{i:06d}' for i in range(n)], {}
-    __len__, __getitem__ = Streets.__len__, Streets.__getitem__  # `draw` makes a sample as theirs does
-    def __repr__(self):
-        return f'Aerial: {self.n} {"" if self.labelled else "un"}labelled {self.domain} tiles, {self.size[0]}×{self.size[1]}'
-
-    def draw(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        "Image (h, w, 3) and ids (h, w) of tile i."
-        if not 0 <= i < self.n: raise IndexError(i)
-        rng = np.random.default_rng([self.seed, list(AERIAL_STYLES).index(self.domain), i])
-        pair = self.drawn.get(i) or draw_tile(self.domain, self.size, rng)
-        if self.keep: self.drawn[i] = pair
-        return pair
+class Aerial(Drawn):
+    "Tiles seen from above, 'town' (source) or 'suburb' (target), at least 32 × 32."
+    space, styles, usual = BUILDINGS, AERIAL_STYLES, (128, 128)
+    require, paint = staticmethod(require_aerial), staticmethod(draw_tile)
 
 # %% ../../nbs/data/07_aerial.ipynb #write-tiles
 CLASS_LIST = 'background 52 58 64\nbuilding 238 120 50 *\n'  # as `read_classes` reads it

@@ -15,9 +15,9 @@ __all__ = ['ROAD', 'SIDEWALK', 'BUILDING', 'WALL', 'FENCE', 'POLE', 'LIGHT', 'SI
            'paint_tree', 'paint_palm', 'paint_car', 'paint_truck', 'paint_coach', 'paint_bus', 'paint_train',
            'paint_body', 'paint_person', 'paint_cycle', 'paint_pole', 'paint_lamp', 'paint_bin', 'paint_light',
            'paint_sign', 'place', 'apart', 'place_things', 'surface_places', 'label_in', 'texture', 'finish',
-           'paint_bonnet', 'ignore_rim', 'draw_street', 'require_style', 'Streets', 'describe', 'claim', 'is_complete',
-           'write_scenes', 'require_labels', 'raw_palette', 'write_gta5', 'write_synthia', 'write_cityscapes',
-           'ensure_streets']
+           'paint_bonnet', 'ignore_rim', 'draw_street', 'require_style', 'Drawn', 'Streets', 'describe', 'claim',
+           'is_complete', 'write_scenes', 'require_labels', 'raw_palette', 'write_gta5', 'write_synthia',
+           'write_cityscapes', 'ensure_streets']
 
 # %% ../../nbs/data/04_worlds.ipynb #imports
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from ..core import InputError, derive, read_json, write_json
 from .files import write_ids, write_image, write_red16
-from ..labels import CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS, IdTable
+from ..labels import CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS, IdTable, LabelSpace
 
 # %% ../../nbs/data/04_worlds.ipynb #classes
 (ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN,
@@ -769,32 +769,40 @@ def require_style(domain: str, size: tuple[int, int]) -> Style:
         raise InputError(f'size {tuple(size)}: too small or no (width, height); take at least 64 × 32, such as (192, 96).')
     return STYLES[domain]
 
-# %% ../../nbs/data/04_worlds.ipynb #streets
-class Streets(Dataset):
-    "`n` drawn scenes of one domain; a scene is drawn when it is first asked for."
+# %% ../../nbs/data/04_worlds.ipynb #drawn
+class Drawn(Dataset):
+    "`n` drawn scenes of one domain; a scene is drawn when it is first asked for. A world says what, of whom, and how large."
+    space: LabelSpace                             # its classes
+    styles: dict                                  # a style for each domain
+    usual: tuple[int, int]                        # (width, height) unless another is asked for
+    require = staticmethod(require_style)         # (domain, size) → an `InputError` if they will not do
+    paint: Callable                               # (domain, size, rng) → image (h, w, 3) uint8, training ids (h, w) uint8
+
     def __init__(self,
-        domain: str,                          # 'game' (source) or 'real' (target)
-        n: int,                               # number of scenes, at least 1
-        size: tuple[int, int] = (192, 96),    # (width, height) in pixels, at least 64 × 32
+        domain: str,                              # a key of `styles`
+        n: int,                                   # number of scenes, at least 1
+        size: tuple[int, int] | None = None,      # (width, height) in pixels
         seed: int = 0,
-        labelled: bool = True,                # False: samples have no 'label'
-        keep: bool = True,                    # keep drawn scenes in memory, 4 bytes a pixel
+        labelled: bool = True,                    # False: samples have no 'label'
+        keep: bool = True,                        # keep drawn scenes in memory, 4 bytes a pixel
     ):
-        require_style(domain, size)
+        size = size or self.usual
+        self.require(domain, size)
         if n < 1: raise InputError(f'n = {n}: a world needs at least 1 scene.')
         self.domain, self.n, self.size, self.seed, self.labelled, self.keep = domain, n, tuple(map(int, size)), seed, labelled, keep
-        self.space, self.names, self.drawn = CITYSCAPES, [f'{domain}_{i:06d}' for i in range(n)], {}
+        self.names, self.drawn = [f'{domain}_{i:06d}' for i in range(n)], {}
 
     def __len__(self): return self.n
 
     def __repr__(self):
-        return f'Streets: {self.n} {"" if self.labelled else "un"}labelled {self.domain} scenes, {self.size[0]}×{self.size[1]}'
+        return (f'{type(self).__name__}: {self.n} {"" if self.labelled else "un"}labelled {self.domain} scenes, '
+                f'{self.size[0]}×{self.size[1]}')
 
     def draw(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         "Image (h, w, 3) and training ids (h, w) of scene i."
         if not 0 <= i < self.n: raise IndexError(i)
         if i in self.drawn: return self.drawn[i]
-        pair = draw_street(self.domain, self.size, np.random.default_rng([self.seed, list(STYLES).index(self.domain), i]))
+        pair = self.paint(self.domain, self.size, np.random.default_rng([self.seed, list(self.styles).index(self.domain), i]))
         if self.keep: self.drawn[i] = pair
         return pair
 
@@ -804,6 +812,11 @@ class Streets(Dataset):
         sample = dict(image=tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1).contiguous()), name=self.names[i])  # (3, h, w)
         if self.labelled: sample['label'] = tv_tensors.Mask(torch.from_numpy(label.copy()))                             # (h, w)
         return sample
+
+# %% ../../nbs/data/04_worlds.ipynb #streets
+class Streets(Drawn):
+    "Street scenes, 'game' (source) or 'real' (target), at least 64 × 32."
+    space, styles, usual, paint = CITYSCAPES, STYLES, (192, 96), staticmethod(draw_street)
 
 # %% ../../nbs/data/04_worlds.ipynb #claim-folder
 WORLD_VERSION = 1  # of the drawing: raise it when scenes change, and worlds on disk are drawn anew

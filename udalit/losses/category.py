@@ -4,17 +4,16 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'unit', 'class_cosine', 'class_similarity', 'aggregation_loss', 'separation_loss', 'isia_loss',
-           'mean_vectors', 'at_size', 'map_vectors', 'feature_vectors', 'CategoryAlignment', 'alignment_weights']
+           'mean_vectors', 'map_vectors', 'feature_vectors', 'CategoryAlignment', 'alignment_weights']
 
 # %% ../../nbs/losses/24_category.ipynb #imports
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import InputError
 from .terms import Term
+from ..nets.generators import single, upsample
 from ..nets.passes import Pass
-from ..nets.regions import single
 
 # %% ../../nbs/losses/24_category.ipynb #cosine
 def unit(
@@ -86,11 +85,6 @@ def mean_vectors(
     means, areas = domain_pass.class_means
     return means, areas > 0
 
-# %% ../../nbs/losses/24_category.ipynb #at-size
-def at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    "Maps (b, k, h, w) at another size: bilinear, corners aligned."
-    return maps if maps.shape[-2:] == size else F.interpolate(maps, size=size, mode='bilinear', align_corners=True)
-
 # %% ../../nbs/losses/24_category.ipynb #map
 def map_vectors(
     domain_pass: Pass,
@@ -99,7 +93,7 @@ def map_vectors(
     "Each channel of the probability map of each image, flattened. Source: ISIA-8"
     p = domain_pass.stride_probabilities  # (b, k, h, w)
     present = torch.zeros(p.shape[:2], dtype=torch.bool, device=p.device).scatter_(1, domain_pass.prediction.flatten(1), True)
-    return at_size(p, size or p.shape[-2:]).flatten(2), present
+    return upsample(p, size or p.shape[-2:]).flatten(2), present
 
 # %% ../../nbs/losses/24_category.ipynb #feature
 def feature_vectors(
@@ -109,7 +103,7 @@ def feature_vectors(
 ) -> tuple[Tensor, Tensor]:               # vectors (K, c), present (K,) bool
     "Mean feature of all pixels of the batch, weighted by each class's probability. Source: ISIA-8"
     features = single(domain_pass.features)                                         # (b, c, h, w)
-    p = at_size(domain_pass.stride_probabilities, features.shape[-2:]).flatten(2)   # (b, k, n)
+    p = domain_pass.stride_probabilities.flatten(2)   # (b, k, n)
     with torch.autocast(p.device.type, enabled=False): totals = (p @ features.flatten(2).mT).sum(0)  # (k, c)
     return totals/p.sum((0, 2)).clamp(min=tiny)[:, None], domain_pass.class_means[1] > 0
 

@@ -17,9 +17,8 @@ from ..core import InputError
 from .adversarial import SOURCE, TARGET, domain_accuracy
 from .terms import Term, frozen
 from ..nets.discriminators import FeatureDiscriminator
-from ..nets.generators import Maps
-from ..nets.passes import class_softmax, upsample
-from ..nets.regions import single
+from ..nets.generators import Maps, single, upsample
+from ..nets.passes import class_softmax
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #binary
 def binary_encoding(

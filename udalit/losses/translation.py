@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core import InputError
 from .adversarial import domain_accuracy
 from .terms import Term, frozen
-from ..nets.regions import single
+from ..nets.generators import single
 from ..nets.translators import Look, PatchDiscriminator
 
 # %% ../../nbs/losses/27_translation.ipynb #least-squares

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..core import InputError
 from ..data.transforms import Normalize, denormalize, normalize_batch
-from .regions import single
+from .generators import single
 
 # %% ../../nbs/nets/14_translators.ipynb #range
 TANH = Normalize('tanh', mean=(127.5,)*3, std=(127.5,)*3)  # grey levels 0 … 255 to −1 … 1
