@@ -20,9 +20,8 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
-from .core import InputError, derive
+from .core import InputError, derive, progress_bar
 from .data.datasets import subset
 from .data.loaders import test_loader
 from .data.transforms import Preprocess
@@ -111,7 +110,7 @@ def walk(
     if labels == 'truth' and not dataset.labelled: raise InputError(f"{name}: has no labels; labels='predicted' takes the network's.")
     if count is not None and count < len(dataset): dataset = subset(dataset, count, seed=seed)
     batches = test_loader(dataset, Preprocess(size), batch_size, workers)
-    for batch in tqdm(batches, desc=f'features of {name}', delay=2, disable=not progress, leave=False): yield look(network, batch, labels)
+    for batch in progress_bar(batches, desc=f'features of {name}', delay=2, show=progress): yield look(network, batch, labels)
 
 # %% ../nbs/54_analysis.ipynb #collect
 class Centres(NamedTuple):

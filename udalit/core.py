@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FULL', 'InputError', 'writing', 'explain', 'free_space', 'writing_folder', 'write_text', 'write_json', 'read_json',
-           'derive', 'seed_everything', 'rng_state', 'set_rng_state', 'is_main', 'peak_memory', 'require_space']
+           'derive', 'seed_everything', 'rng_state', 'set_rng_state', 'is_main', 'progress_bar', 'peak_memory',
+           'require_space']
 
 # %% ../nbs/00_core.ipynb #waiting
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 # %% ../nbs/00_core.ipynb #input-error
 class InputError(ValueError):
@@ -128,6 +130,16 @@ def set_rng_state(state: dict):
 def is_main() -> bool:
     "Is this the only process of a run, or the first of several?"
     return int(os.environ.get('RANK', 0)) == 0
+
+# %% ../nbs/00_core.ipynb #progress-bar
+def progress_bar(
+    things=None,        # what to go through; None: call `update`
+    show: bool = True,
+    **how,              # of `tqdm`
+) -> tqdm:
+    "A bar that goes away at its end; in a log file, which keeps every line, two a minute."
+    watched = sys.stderr.isatty() or 'ipykernel' in sys.modules
+    return tqdm(things, disable=not show, leave=False, mininterval=.1 if watched else 30, **how)
 
 # %% ../nbs/00_core.ipynb #peak-memory
 def peak_memory() -> int:

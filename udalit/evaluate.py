@@ -16,9 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from .core import InputError, write_text
+from .core import InputError, progress_bar, write_text
 from .data.files import write_ids
 from .data.loaders import Mapped
 from .data.transforms import resize_image, resize_label
@@ -66,7 +65,7 @@ def predictions(
     if not len(dataset): raise InputError(f'{getattr(dataset, "name", "data set")}: no images to predict.')
     on_gpu = device_of(model).type == 'cuda'
     loader = DataLoader(Mapped(dataset, Sizing(size, label_size)), batch_size, num_workers=workers, collate_fn=collate, pin_memory=on_gpu)
-    with tqdm(total=len(dataset), desc='predict', unit='image', leave=False, disable=not progress) as bar:
+    with progress_bar(total=len(dataset), desc='predict', unit='image', show=progress) as bar:
         for batch in loader:
             yield batch['name'], label_map(model, batch['image'], batch['wanted'], scales, flip), batch['label']
             bar.update(len(batch['name']))

@@ -60,6 +60,7 @@ class Settings:
     heads: int = 1                      # of the network, summed: 2 for CLAN
     decoders: int = 1                   # 2: one for each domain (ISIA)
     dilations: tuple[int, ...] | None = None  # of the heads; None: the backbone's own. (6, 12) is what some public code computed
+    sampling: str = 'uniform'           # of source images; or 'class-balanced': rare classes more often
     preprocessing: str = 'plain'        # a recipe of `udalit.data.transforms`
     translator: tuple[int, int] = (64, 9)  # width and residual blocks of the networks that translate images
 
@@ -93,6 +94,10 @@ class Setup:
         "Weight, head and width of an adversarial term: λ 0.001 for the main output, 0.0002 for the auxiliary head."
         return dict(weight=2e-4 if self.auxiliary else 1e-3, auxiliary=self.auxiliary, width=self.settings.discriminator_width)
 
+    def as_sim(self) -> dict:
+        "What SIM's public code matches: full memories, recognised vectors, the prediction alone in both steps."
+        return dict(full=True, classifier=self.classify, target='prediction')
+
     def classify(self, features):
         "The class scores of pooled features, (n, c, 1, 1) → (n, k, 1, 1)."
         return sum(head(features) for head in self.heads)
@@ -117,9 +122,9 @@ TERMS = dict(
          | {'official': lambda s, **k: FineGrainedAdversarial(
               s.channels, s.classes, **dict(width=s.settings.feature_width, parallel=True, halved=True) | k)},
     stuff={'matching': lambda s, **k: StuffMatching(s.channels, s.space.stuff, **k),
-           'official': lambda s, **k: StuffMatching(s.channels, s.space.stuff, **dict(full=True, classifier=s.classify) | k)},
+           'official': lambda s, **k: StuffMatching(s.channels, s.space.stuff, **s.as_sim() | k)},
     instances={'matching': lambda s, **k: InstanceMatching(s.channels, s.space.things, **k),
-               'official': lambda s, **k: InstanceMatching(s.channels, s.space.things, **dict(full=True, classifier=s.classify) | k)},
+               'official': lambda s, **k: InstanceMatching(s.channels, s.space.things, **s.as_sim() | k)},
     aim={'matching': lambda s, **k: AdaptiveInstanceMatching(s.channels, s.space.things, **k)},
     isia={name: lambda s, reading=name, **k: CategoryAlignment(**dict(reading=reading) | k) for name in ('mean', 'map', 'feature')},
     intra={'continuous': lambda s, **k: ContinuousAdversarial(s.classes, **s.level() | k),
@@ -170,6 +175,7 @@ class Train:
     target: str | None = 'unlabelled'  # target images: 'unlabelled', those of a stage, with its pseudo-labels, or None
     start: str = 'initial'             # first weights: 'initial', or the stage whose last weights to go on from
     share: float = 1.                  # of settings.steps
+    rate: float = 1.                   # times settings.learning_rate
     settings: dict = field(default_factory=dict, hash=False)  # other fields of `Settings`, in this stage
     network: str = 'segmentation'      # what is trained: the 'segmentation' network, or a 'translator' of images
 
@@ -348,9 +354,11 @@ def clan() -> Method:
 
 # %% ../nbs/40_methods.ipynb #fada
 def fada_official(method: Method) -> Method:
-    "In the second stage tempered cross-entropy, two last layers in D, D's losses halved; frozen BatchNorm."
-    method = including(method, 'fine=official')
-    stages = tuple(replace(s, terms=('seg=tempered', 'fine=official')) if s.name == 'adapt' else s for s in method.stages)
+    "Tempered cross-entropy beside a D of two last layers; rare classes more often; frozen BatchNorm, but for the student."
+    source, adapt, labels, distil = method.stages
+    stages = (replace(source, rate=2., settings=dict(batch_size=8, preprocessing='plain', sampling='class-balanced')),
+              replace(adapt, terms=('seg=tempered', 'fine=official'), settings=dict(sampling='class-balanced')), labels,
+              replace(distil, rate=2., settings=dict(batch_size=8, preprocessing='fada-student', batchnorm='free')))
     return replace(method, stages=stages, settings=method.settings | dict(weight_decay=5e-4, batchnorm='frozen', horizon=62_500/40_000))
 
 def fada() -> Method:
@@ -362,7 +370,7 @@ def fada() -> Method:
 
 # %% ../nbs/40_methods.ipynb #sim
 def sim_official(method: Method) -> Method:
-    "Full buffers only, vectors that the classifier recognises, a tenth of λ_ci in the second step; AdaptSegNet's slips."
+    "Full buffers only, vectors that the classifier recognises, no SIM-11, a tenth of λ_ci in step 2; AdaptSegNet's slips."
     for entry in ('stuff=official', 'instances=official'):
         method = setting(including(method, entry), f'retrain.{entry.split("=")[0]}', 'weight', 1e-3)
     return like_adaptsegnet(replace(method, settings=method.settings | dict(nesterov=False)))

@@ -18,9 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from tqdm import tqdm
 
-from .core import InputError, read_json, write_json, writing
+from .core import InputError, progress_bar, read_json, write_json, writing
 from .data.loaders import test_loader
 from .labels import IGNORE
 from .losses.intra_domain import split_pixels
@@ -97,7 +96,7 @@ def stored_batches(
 ) -> Iterator[tuple[str, Stored]]:  # name, and what is in its file
     "Predict and store every image; one that is stored already is read back."
     device = next(network.parameters()).device
-    with evaluating(network), tqdm(total=len(dataset), desc=what, disable=not progress, leave=False) as bar:
+    with evaluating(network), progress_bar(total=len(dataset), desc=what, show=progress) as bar:
         for batch in test_loader(dataset, transform, 1, workers):
             name, path = batch['name'][0], folder/f'{batch["name"][0]}.png'
             if not path.exists():

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'Run', 'open_run', 'compare', 'save_checkpoint', 'save_terms', 'load_checkpoint', 'stoppable', 'Work',
-           'learnt_from', 'adapted_to', 'ranked', 'pairs', 'judge', 'train_stage', 'settings_of', 'start_weights',
-           'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage', 'split_stage', 'rank_stage',
-           'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of', 'require_taken',
-           'restyle_stage', 'Restyled', 'require_fit', 'fit', 'new_accelerator', 'describe_stage', 'describe_network',
-           'publish']
+           'learnt_from', 'adapted_to', 'ranked', 'pairs', 'order_of', 'judge', 'train_stage', 'settings_of',
+           'start_weights', 'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage', 'split_stage',
+           'rank_stage', 'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of',
+           'require_taken', 'restyle_stage', 'require_fit', 'fit', 'new_accelerator', 'describe_stage',
+           'describe_network', 'publish']
 
 # %% ../nbs/43_runs.ipynb #imports
 import contextlib, math, os, shutil, signal, threading, time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from itertools import repeat
@@ -25,22 +26,20 @@ from accelerate.utils import InitProcessGroupKwargs
 from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
-from tqdm import tqdm
 
 import udalit
 from .core import InputError, derive, read_json, rng_state, seed_everything, set_rng_state, write_json, writing, writing_folder
-from .data.datasets import subset
-from .data.files import read_image, write_image
-from .data.loaders import endless_loader, test_loader
+from .data.datasets import classes_present, subset
+from .data.loaders import ClassBalanced, endless_loader, shuffled, test_loader
 from .data.tasks import Task
-from .data.transforms import Preprocess, preprocess, resize_label
+from .data.transforms import Preprocess, preprocess
 from .labels import LabelSpace
 from .methods import Method, PseudoLabel, Rank, Restyle, Settings, Setup, Split, Take, Train, build_terms, check_plan, find_method
-from .nets.generators import deeplab_v2, load_generator, save_generator
+from .nets.generators import deeplab_v2, load_generator, save_generator, set_batchnorm
 from .nets.translators import Translator
-from .predict import evaluating, mean_entropy
+from .predict import mean_entropy
 from .pseudo import PseudoLabelled, easy_and_hard, label_set, split_set
+from .restyle import restyle_set, restyled
 from .train import Trainer
 from .watch import Journal, Stopwatch, Watch
 
@@ -167,7 +166,7 @@ def learnt_from(work: Work, which: str) -> Dataset:
     "Labelled images: 'source', 'oracle' (the target's own labels), or those of a stage; of a ranking the easy ones."
     if which in ('source', 'oracle'): return work.task.labelled(which)
     stage = work.stage(which)
-    if isinstance(stage, Restyle): return Restyled(work.task.source, work.run.stage(which), work.task.source_size)
+    if isinstance(stage, Restyle): return restyled(work.run.stage(which), work.task.space)
     if not isinstance(stage, Rank): return PseudoLabelled(work.task.target, work.run.stage(which))
     return ranked(work, stage, 'easy', PseudoLabelled(work.task.target, work.run.stage(stage.labels)))
 
@@ -186,14 +185,28 @@ def ranked(work: Work, stage: Rank, part: str, dataset: Dataset) -> Dataset:
 def pairs(work: Work, stage: Train, start: int) -> Iterator[tuple[dict | None, dict | None]]:
     "Endless pairs of a source and a target batch (None where the stage has none), from optimiser step `start` on."
     s, rank, world = work.settings, work.accelerator.process_index, work.accelerator.num_processes
-    def stream(name, dataset, size):
+    def stream(name, dataset, size, ordered=shuffled):
         return endless_loader(dataset, preprocess(size, s.preprocessing, name), s.batch_size, derive(work.seed, stage.name, name),
-                              start*s.accumulate*s.batch_size*world, work.workers, rank, world)
+                              start*s.accumulate*s.batch_size*world, work.workers, rank, world, ordered)
     of_source = stage.source == 'source' or isinstance(work.stage(stage.source), Restyle)
     size = work.task.source_size if of_source else work.task.target_size
-    source = repeat(None) if stage.source is None else stream('source', learnt_from(work, stage.source), size)
+    labelled = learnt_from(work, stage.source) if stage.source is not None else None
+    source = repeat(None) if labelled is None else stream('source', labelled, size, order_of(work, stage, labelled))
     target = repeat(None) if stage.target is None else stream('target', adapted_to(work, stage.target), work.task.target_size)
     return zip(source, target)
+
+# %% ../nbs/43_runs.ipynb #order
+def order_of(work: Work, stage: Train, labelled: Dataset) -> Callable:
+    "(N, generator) → the order of an epoch of labelled images, as the settings want their sampling."
+    if work.settings.sampling == 'uniform': return shuffled
+    path, names = work.run.folder/f'classes-{stage.source}.json', list(labelled.names)
+    if work.main and (not path.exists() or list(read_json(path)) != names):
+        present = classes_present(labelled, progress=work.progress)
+        write_json(path, {name: row.nonzero().flatten().tolist() for name, row in zip(names, present)})
+    work.accelerator.wait_for_everyone()
+    present = torch.zeros(len(names), len(work.task.space), dtype=torch.bool)
+    for row, classes in zip(present, read_json(path).values()): row[classes] = True
+    return ClassBalanced(present)
 
 # %% ../nbs/43_runs.ipynb #judge
 def judge(work: Work) -> float:
@@ -209,6 +222,7 @@ def train_stage(stage: Train, work: Work):
     seed_everything(derive(work.seed, stage.name))
     if stage.network == 'translator': work = replace(work, network=Translator(*s.translator))
     else: load_generator(work.network, start_weights(work.run, stage))
+    if 'batchnorm' in stage.settings: work = replace(work, network=set_batchnorm(deepcopy(work.network), s.batchnorm))
     terms = build_terms(stage.terms, Setup(work.network, s, work.task.space), work.method.changes, stage.name)
     trainer = Trainer(work.network, terms, s, work.accelerator)
     of = f'{work.run.about["method"]}, stage {stage.name}, on {work.task.name}, seed {work.seed}'
@@ -236,8 +250,9 @@ def train_stage(stage: Train, work: Work):
 
 # %% ../nbs/43_runs.ipynb #start-weights
 def settings_of(stage: Train, settings: Settings) -> Settings:
-    "The settings with the stage's share of the steps."
-    return replace(settings, steps=max(1, round(stage.share*settings.steps)), **stage.settings)
+    "The settings with the stage's share of the steps, its rate, and what else it has of its own."
+    own = dict(steps=max(1, round(stage.share*settings.steps)), learning_rate=stage.rate*settings.learning_rate)
+    return replace(settings, **own | stage.settings)
 
 def start_weights(run: Run, stage: Train) -> Path:
     "The file with the weights that a stage starts from."
@@ -361,33 +376,11 @@ def require_taken(stage: Take, task: Task):
 
 # %% ../nbs/43_runs.ipynb #restyle-stage
 def restyle_stage(stage: Restyle, work: Work):
-    "Paint every source image in the target's style, at the size of training; an image that is there already is left."
+    "Paint every source image in the target's style, at the size of training."
     if not work.main: return
-    folder = work.run.stage(stage.name)
     translator = load_generator(Translator(*work.settings.translator), work.run.weights(stage.model)).to(work.accelerator.device)
-    with evaluating(translator), tqdm(total=len(work.task.source), desc='restyle', disable=not work.progress, leave=False) as bar:
-        for batch in test_loader(work.task.source, Preprocess(work.task.source_size), 1, work.workers):
-            path = folder/f'{batch["name"][0]}.png'
-            if not path.exists():
-                painted = translator.translate(batch['image'].to(work.accelerator.device))[0]
-                write_image(path, painted.permute(1, 2, 0).cpu().numpy())
-            bar.update()
-    finish(work, stage, f'{len(work.task.source)} images painted', images=len(work.task.source))
-
-class Restyled(Dataset):
-    "The source with its images painted, and its labels brought to their size."
-    labelled = True
-
-    def __init__(self, dataset: Dataset, folder: Path, size: tuple[int, int]):
-        self.dataset, self.folder, self.size = dataset, folder, size
-        self.space, self.names, self.name = dataset.space, dataset.names, f'{getattr(dataset, "name", "source")}, restyled'
-
-    def __len__(self): return len(self.dataset)
-
-    def __getitem__(self, i):
-        sample = self.dataset[i]
-        image = torch.from_numpy(read_image(self.folder/f'{sample["name"]}.png')).permute(2, 0, 1).contiguous()
-        return sample | dict(image=tv_tensors.Image(image), label=tv_tensors.Mask(resize_label(sample['label'], self.size)))
+    painted = restyle_set(translator, work.task.source, work.task.source_size, work.run.stage(stage.name), work.workers, work.progress)
+    finish(work, stage, f'{len(painted)} images painted', images=len(painted))
 
 # %% ../nbs/43_runs.ipynb #stages
 STAGES = {Train: train_stage, PseudoLabel: pseudo_stage, Split: split_stage, Rank: rank_stage, Take: take_stage, Restyle: restyle_stage}
@@ -401,6 +394,8 @@ def require_fit(network: nn.Module, task: Task, method: Method, settings: Settin
                          f'build it with num_classes={len(task.space)}.')
     if min(settings.steps, settings.batch_size, settings.accumulate) < 1:
         raise InputError('steps, batch size and accumulate must be 1 or more.')
+    if settings.sampling not in ('uniform', 'class-balanced'):
+        raise InputError(f'sampling "{settings.sampling}": choose uniform or class-balanced.')
     if not 0 < settings.learning_rate < math.inf: raise InputError(f'learning rate {settings.learning_rate}: give a positive number.')
     device, training = next(network.parameters()).device, network.training
     with torch.inference_mode():

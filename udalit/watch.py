@@ -6,7 +6,7 @@
 __all__ = ['Stopwatch', 'TrainingWarning', 'not_finite', 'saturated', 'collapsed', 'Journal', 'read_history', 'Watch', 'describe']
 
 # %% ../nbs/42_watch.ipynb #imports
-import json, sys, time, warnings
+import json, time, warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .core import InputError, peak_memory, write_text
+from .core import InputError, peak_memory, progress_bar, write_text
 
 # %% ../nbs/42_watch.ipynb #stopwatch
 class Stopwatch:
@@ -102,8 +102,7 @@ class Watch:
         self.every = every or min(20, max(1, steps//10))
         self.rows = read_history(self.folder/'history.jsonl', start)
         self.board = self.open_board(start) if write else None
-        self.bar = tqdm(total=steps, initial=start, desc=self.folder.name, disable=not progress, dynamic_ncols=True, leave=False,
-                        mininterval=0.1 if sys.stderr.isatty() else 30)  # a log file wants few lines
+        self.bar = progress_bar(total=steps, initial=start, desc=self.folder.name, show=progress, dynamic_ncols=True)
         self.pending, self.warned, self.sound = [], set(), True
         self.since, self.waited = time.perf_counter(), 0.
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['GTA5_MISMATCHED', 'ENDINGS', 'Scenes', 'unique_names', 'few', 'keyed', 'pair_files', 'find_images', 'gta5', 'synthia',
            'cityscapes', 'camvid', 'camvid_split', 'camvid_sequences', 'folders', 'find_scenes', 'Subset', 'subset',
-           'inspect_scene', 'Report', 'check', 'try_scene', 'list_problems', 'pixel_shares', 'fingerprint']
+           'inspect_scene', 'Report', 'check', 'whole', 'by_threads', 'try_scene', 'list_problems', 'pixel_shares',
+           'classes_present', 'fingerprint']
 
 # %% ../../nbs/data/03_datasets.ipynb #imports
 import hashlib, os
@@ -20,9 +21,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from tqdm import tqdm
 
-from ..core import InputError
+from ..core import InputError, progress_bar
 from .files import IMAGE_SUFFIXES, image_size, is_whole, list_files, read_ids, read_image, read_red16
 from ..labels import (CAMVID, CAMVID_IDS, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS, SYNTHIA_IDS_LANES,
                            IdTable, LabelSpace, identity_ids, make_space, read_classes)
@@ -298,19 +298,27 @@ def check(
     progress: bool = True,  # a bar, if it takes more than two seconds
 ) -> Report:
     "Look at every file; one `InputError` lists what is wrong."
-    indices, source = range(len(dataset)), dataset
-    while isinstance(source, torch.utils.data.Subset): indices, source = [source.indices[i] for i in indices], source.dataset
+    source, indices = whole(dataset)
     name = getattr(dataset, 'name', type(dataset).__name__)
     if not isinstance(source, Scenes): return Report(name, len(dataset), {})  # drawn in memory: nothing to look at
-    pool = ThreadPoolExecutor(max(1, workers))
-    jobs = pool.map(partial(try_scene, source, full=full), indices)
-    try: found = list(tqdm(jobs, total=len(indices), desc=f'checking {name}', delay=2, disable=not progress, leave=False))
-    finally: pool.shutdown(cancel_futures=True)  # Ctrl-C stops at once
+    found = by_threads(partial(try_scene, source, full=full), indices, f'checking {name}', workers, progress)
     problems = [f for f in found if isinstance(f, InputError)]
     if problems: raise InputError(list_problems(name, problems, len(found)))
     sizes, counts = zip(*found)
     shares = pixel_shares(sum(counts), source.space) if source.labelled else ()
     return Report(name, len(found), dict(Counter(sizes).most_common()), *shares)
+
+def whole(dataset: Dataset) -> tuple[Dataset, list[int]]:
+    "The data set that a part was taken from, and the part's indices in it."
+    indices = range(len(dataset))
+    while isinstance(dataset, torch.utils.data.Subset): indices, dataset = [dataset.indices[i] for i in indices], dataset.dataset
+    return dataset, list(indices)
+
+def by_threads(look: Callable, indices: list[int], what: str, workers: int = 8, progress: bool = True) -> list:
+    "What `look` gives for each index; a bar, if it takes more than two seconds."
+    pool = ThreadPoolExecutor(max(1, workers))
+    try: return list(progress_bar(pool.map(look, indices), total=len(indices), desc=what, delay=2, show=progress))
+    finally: pool.shutdown(cancel_futures=True)  # Ctrl-C stops at once
 
 def try_scene(dataset: Scenes, i: int, full: bool):
     "What `inspect_scene` gives, or its error."
@@ -329,11 +337,24 @@ def pixel_shares(counts: np.ndarray, space: LabelSpace) -> tuple[dict[str, float
     labelled = max(1, counts[:len(space)].sum())
     return {c: float(n/labelled) for c, n in zip(space.classes, counts)}, float(counts[IGNORE]/max(1, counts.sum()))
 
+# %% ../../nbs/data/03_datasets.ipynb #present
+def classes_present(
+    dataset: Dataset,       # labelled
+    workers: int = 8,       # threads
+    progress: bool = True,  # a bar, if it takes more than two seconds
+) -> torch.Tensor:          # (N, K) bool
+    "Does the label of sample n show class k? Of files only the labels are read."
+    if not dataset.labelled: raise InputError(f'{dataset}: no labels to find classes in.')
+    source, indices = whole(dataset)
+    read = source.read_label if isinstance(source, Scenes) else lambda i: source[i]['label'].numpy()
+    def shown(i): return np.bincount(read(i).ravel(), minlength=256)[:len(dataset.space)] > 0
+    return torch.from_numpy(np.stack(by_threads(shown, indices, 'classes of each image', workers, progress)))
+
 # %% ../../nbs/data/03_datasets.ipynb #fingerprint
 def fingerprint(dataset: Dataset) -> str:
     "Sixteen hexadecimal digits from the names, sizes and times of all files; nothing is read."
     digest = hashlib.blake2b(repr((type(dataset).__name__, list(getattr(dataset, 'names', [len(dataset)])))).encode(), digest_size=8)
-    while isinstance(dataset, torch.utils.data.Subset): dataset = dataset.dataset
+    dataset, _ = whole(dataset)
     for path in (*getattr(dataset, 'images', ()), *(getattr(dataset, 'labels', None) or ())):
         try: stat = os.stat(path)
         except OSError: raise InputError(f'{path}: no such file.') from None

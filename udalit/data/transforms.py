@@ -81,7 +81,7 @@ class Resize:
     "Resize image and label to `size`, or to `size` times a factor drawn for each sample."
     def __init__(self,
         size: tuple[int, int],                # (width, height)
-        scales: dict[float, float] | None = None,  # factor → probability
+        scales: dict[float, float] | tuple[float, float] | None = None,  # factor → probability; or (lowest, highest), evenly
         label: bool = True,                   # resize the label too
     ): self.size, self.scales, self.label = tuple(size), scales, label
 
@@ -94,8 +94,8 @@ class Resize:
 
     def draw(self) -> tuple[int, int]:
         "A size, from torch's random generator."
-        chance = torch.tensor(list(self.scales.values()))
-        factor = list(self.scales)[torch.multinomial(chance, 1).item()]
+        if isinstance(self.scales, tuple): factor = torch.empty(()).uniform_(*self.scales).item()
+        else: factor = list(self.scales)[torch.multinomial(torch.tensor(list(self.scales.values())), 1).item()]
         return tuple(round(side*factor) for side in self.size)
 
 # %% ../../nbs/data/05_transforms.ipynb #keep-size
@@ -114,7 +114,7 @@ class Preprocess:
     def __init__(self,
         size: tuple[int, int],                     # (width, height) of the image
         flip: bool = False,                        # mirror every second sample
-        scales: dict[float, float] | None = None,  # zoom factor → probability
+        scales: dict[float, float] | tuple[float, float] | None = None,  # of the zoom, as in `Resize`
         jitter: tuple[float, float, float, float] | None = None,  # strength of brightness, contrast, saturation, hue
         resize_label: bool = True,                 # False: the label keeps its own size, for tests
         fixed: bool = True,                        # crop or pad zoomed samples back to `size`; False: batches of one only
@@ -140,11 +140,12 @@ AUGMENTATIONS = {
     'clan': dict(source=dict(scales=ZOOM, flip=True), target=dict(scales=ZOOM, flip=True)),
     'multi-scale': dict(source=dict(scales=GROW), target=dict(scales=GROW)),
     'fada': dict(source=dict(jitter=(.5, .5, .5, .2)), target={}),
+    'fada-student': dict(source={}, target=dict(jitter=(.5, .5, .5, .2), scales=(1., 3.), flip=True)),
 }
 
 def preprocess(
     size: tuple[int, int],   # (width, height)
-    name: str = 'plain',     # 'plain', 'clan', 'fada' or 'multi-scale'
+    name: str = 'plain',     # a key of `AUGMENTATIONS`
     domain: str = 'source',  # 'source' or 'target'
     **changes,               # other settings of `Preprocess`
 ) -> Preprocess:

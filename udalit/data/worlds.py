@@ -31,9 +31,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from tqdm import tqdm
 
-from ..core import InputError, derive, read_json, write_json
+from ..core import InputError, derive, progress_bar, read_json, write_json
 from .files import write_ids, write_image, write_red16
 from ..labels import CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS, IdTable, LabelSpace
 
@@ -860,7 +859,7 @@ def write_scenes(
     older = claim(marker, folders, facts)
     with ThreadPoolExecutor(4) as pool:
         done = pool.map(lambda i: write(i, *scenes.draw(i)), range(len(scenes)))
-        for paths in tqdm(done, total=len(scenes), desc=f'drawing {scenes.domain}', disable=len(scenes) < 200, leave=False):
+        for paths in progress_bar(done, total=len(scenes), desc=f'drawing {scenes.domain}', show=len(scenes) >= 200):
             older.difference_update(paths)
     for path in older: path.unlink(missing_ok=True)
     write_json(marker, dict(facts, complete=True))

@@ -123,10 +123,12 @@ def recognised(
 class Matching(Term):
     "A memory of source vectors, and a pull of the target's to the nearest. Subclasses say how to `pool` a pass, and the `loss`."
     def __init__(self, classes: tuple[int, ...], channels: int, size: int, weight: float, distance: str, full: bool,
-                 classifier: Callable[[Tensor], Tensor] | None):
+                 classifier: Callable[[Tensor], Tensor] | None, target: str):
         super().__init__(weight)
         require_distance(distance)
-        self.distance, self.classifier = distance, (classifier,)  # in a tuple: a head stays the network's, it is no module of the term
+        if target not in ('complete', 'prediction'): raise InputError(f'target {target!r}: choose complete or prediction.')
+        self.distance, self.target = distance, target
+        self.classifier = (classifier,)  # in a tuple: a head stays the network's, it is no module of the term
         self.memory = Memory(len(classes), size, channels, full)
         self.register_buffer('classes', torch.tensor(classes), persistent=False)
 
@@ -134,7 +136,7 @@ class Matching(Term):
         require_source_labels(source)
         with torch.no_grad(): vectors, present = self.pool(source, 'correct')  # (b, T, n, C), (b, T, n)
         self.memory.add(vectors, present & recognised(vectors, self.classes, *self.classifier))
-        vectors, present = self.pool(target, 'complete')
+        vectors, present = self.pool(target, self.target)
         self.measured = dict(filled=self.memory.valid.float().mean(), vectors=present.sum()/len(present))
         return self.loss(vectors, present, source, target)
 
@@ -168,9 +170,10 @@ class StuffMatching(Matching):
         distance: str = 'mean',    # the paper prints 'squared'
         full: bool = False,        # True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the head: official. Source and target vectors must pass
+        target: str = 'complete',  # the target's map: SIM-11's, or its 'prediction' alone: official
     ):
         require_classes(stuff, 'stuff', 'every class is a thing: leave the * off some')
-        super().__init__(stuff, channels, size, weight, distance, full, classifier)
+        super().__init__(stuff, channels, size, weight, distance, full, classifier, target)
         self.stuff = tuple(stuff)
 
     def pool(self, seen, which):
@@ -193,9 +196,10 @@ class InstanceMatching(Matching):
         distance: str = 'mean',    # SIM prints 'squared', ISIA+AIM 'l1'
         full: bool = False,        # True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the head: official. Source vectors must pass
+        target: str = 'complete',  # as in `StuffMatching`
     ):
         require_classes(things, 'thing', 'name some in `things` of the LabelSpace, or put * behind them in classes.txt')
-        super().__init__(things, channels, size*most, weight, distance, full, classifier)
+        super().__init__(things, channels, size*most, weight, distance, full, classifier, target)
         self.things, self.most = tuple(things), most
 
     def pool(self, seen, which):
