@@ -56,7 +56,7 @@ def saturated(rows: list[dict], reports: int = 5) -> str | None:
 def collapsed(rows: list[dict], num_classes: int, reports: int = 5) -> str | None:
     "Whether the target was predicted as very few classes in each of the last `reports` reports."
     few = max(1, num_classes//8)
-    if len(rows) < reports or any(r['classes'] > few for r in rows[-reports:]): return None
+    if num_classes == 0 or len(rows) < reports or any(r['classes'] > few for r in rows[-reports:]): return None
     return (f'the target is predicted as {rows[-1]["classes"]} of {num_classes} classes for {reports} reports: '
             'the prediction has collapsed. Lower λ or the learning rate.')
 
