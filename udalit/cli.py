@@ -92,7 +92,7 @@ def run(
     seed: int = 0,           # of everything random
     without: str = None,     # terms to leave out, such as aim or aim,isia
     with_: str = None,       # terms to exchange or to add, such as isia=feature,fine; ima: translate the source's images first
-    set_: str = None,        # arguments of terms, fields of stages: isia.weight=0.01,pseudo.cap=0.8
+    set_: str = None,        # arguments of terms, fields of stages, settings: isia.weight=0.01,pseudo.cap=0.8,warm_up=0.1
     inter: str = None,       # folder of a finished run: its network instead of the first stage's (pixintrada, intrada)
     fidelity: str = 'paper',  # paper, or official: what the authors' code did
     steps: int = None,       # of a training stage (of the longest, where they differ)

@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['FOR_SMALL', 'SMALL', 'TERMS', 'PAINTING', 'ARG_MAX', 'CYCLEGAN', 'CONTROLS', 'ADV', 'ADVERSARIAL', 'METHODS',
-           'CHANGES', 'LABELS', 'GIVES', 'Settings', 'Setup', 'parse_entry', 'build_terms', 'Train', 'PseudoLabel',
-           'Split', 'Rank', 'Take', 'Restyle', 'translate', 'Method', 'without', 'terms_of', 'including',
-           'with_translation', 'setting', 'like_adaptsegnet', 'clan_official', 'clan', 'fada_official', 'fada',
-           'sim_official', 'sim', 'isia_aim', 'pixintrada', 'intrada', 'find_method', 'with_fidelity', 'parse_setting',
-           'settings_for', 'check_plan', 'check_training', 'from_run']
+           'CHANGES', 'LABELS', 'GIVES', 'Settings', 'Setup', 'parse_entry', 'require_type', 'build_terms', 'Train',
+           'PseudoLabel', 'Split', 'Rank', 'Take', 'Restyle', 'translate', 'Method', 'without', 'terms_of', 'including',
+           'with_translation', 'setting', 'require_field', 'like_adaptsegnet', 'clan_official', 'clan', 'fada_official',
+           'fada', 'sim_official', 'sim', 'isia_aim', 'pixintrada', 'intrada', 'find_method', 'with_fidelity',
+           'parse_setting', 'settings_for', 'check_plan', 'check_training', 'from_run']
 
 # %% ../nbs/40_methods.ipynb #imports
 import ast, shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from inspect import signature
+from types import UnionType
+from typing import get_args, get_origin
 
 from torch import nn
 
@@ -147,6 +150,15 @@ def parse_entry(entry: str | tuple) -> tuple[str, str | None, Callable | None]:
     if variant not in TERMS[base]: raise InputError(f'term "{base}" has no variant "{variant}". There are: {", ".join(TERMS[base])}.')
     return name, variant, TERMS[base][variant]
 
+# %% ../nbs/40_methods.ipynb #require-type
+def require_type(place: str, value, wanted):
+    "An `InputError` unless `value` is what an annotation wants; a whole number is a decimal one, too."
+    kinds = [get_origin(k) or k for k in (get_args(wanted) if isinstance(wanted, UnionType) else [wanted])]
+    if isinstance(value, (*kinds, int) if float in kinds else tuple(kinds)) and (bool in kinds or not isinstance(value, bool)): return
+    names = ' or '.join(dict(int='a whole number', float='a number', bool='True or False', str='a word', NoneType='None')
+                        .get(k.__name__, f'a {k.__name__}') for k in kinds)
+    raise InputError(f'--set {place}={value}: give {names}.')
+
 # %% ../nbs/40_methods.ipynb #build-terms
 def build_terms(
     entries: tuple,               # names of terms, with variants
@@ -163,6 +175,9 @@ def build_terms(
         given = {k: v for key in (name, f'{stage}.{name}') for k, v in (changes or {}).get(key, {}).items()}
         try: terms[name] = build(replace(setup, auxiliary=auxiliary), **given)
         except TypeError as error: raise InputError(f'term "{name}": {error}.') from error
+        kinds = reversed(type(terms[name]).__mro__)
+        wanted = {p.name: p.annotation for kind in kinds for p in signature(kind.__init__).parameters.values()}
+        for key, value in given.items(): require_type(f'{name}.{key}', value, wanted[key])
     return terms
 
 # %% ../nbs/40_methods.ipynb #train
@@ -256,6 +271,7 @@ class Method:
     stages: tuple
     settings: dict = field(default_factory=dict)  # fields of `Settings`
     changes: dict = field(default_factory=dict)   # arguments of terms, by their names
+    chosen: dict = field(default_factory=dict)    # fields of `Settings` that the user asked for: they hold on a small network, too
     official: Callable = field(default=lambda method: method, compare=False)  # method → what its public code did
 
     @property
@@ -302,18 +318,27 @@ def with_translation(method: Method) -> Method:
 
 # %% ../nbs/40_methods.ipynb #set-value
 def setting(method: Method, name: str, key: str, value) -> Method:
-    "The method with another argument of a term (`stuff`, `size`, 800; in one stage: `retrain.stuff`) or field of a stage."
-    described = f'{method.name} --set {name}.{key}={value}'
+    "The method with another argument of a term (in one stage: `retrain.stuff`), field of a stage, or of `Settings` ('')."
+    place = f'{name}.{key}'.removeprefix('.')
+    described = f'{method.name} --set {place}={value}'
+    if not name: return replace(method, chosen=method.chosen | require_field(Settings, place, key, value), name=described)
     stage = next((s for s in method.stages if s.name == name), None)
     if stage is None and name.split('.')[-1] not in terms_of(method):
         raise InputError(f'{method.name} has no term or stage "{name}". Terms: {", ".join(terms_of(method))}; '
                          f'stages: {", ".join(s.name for s in method.stages)}.')
     if stage is None:
         return replace(method, changes=method.changes | {name: method.changes.get(name, {}) | {key: value}}, name=described)
-    known = [f.name for f in fields(stage) if f.name != 'name']
-    if key not in known: raise InputError(f'stage "{name}" has no {key}; it has {", ".join(known)}.')
-    stages = tuple(replace(s, **{key: value}) if s is stage else s for s in method.stages)
+    stages = tuple(replace(s, **require_field(type(s), place, key, value)) if s is stage else s for s in method.stages)
     return replace(method, stages=stages, name=described)
+
+def require_field(kind: type, place: str, key: str, value) -> dict:
+    "{key: value}, if the dataclass `kind` has such a field; else an `InputError`."
+    known = {f.name: f.type for f in fields(kind) if f.name != 'name'}
+    if key not in known:
+        means = '' if '.' in place else 'write TERM.ARGUMENT=VALUE or STAGE.FIELD=VALUE, such as split.alpha=0.79, or a field of '
+        raise InputError(f'--set {place}={value}: {means}{kind.__name__}: {", ".join(known)}.')
+    require_type(place, value, known[key])
+    return {key: value}
 
 # %% ../nbs/40_methods.ipynb #controls
 CONTROLS = (
@@ -440,10 +465,10 @@ def with_fidelity(method: Method, fidelity: str) -> Method:
     return method if fidelity == 'paper' else replace(method.official(method), name=f'{method.name} --fidelity official')
 
 def parse_setting(text: str) -> tuple[str, str, object]:
-    "'split.alpha=0.79' → ('split', 'alpha', 0.79)."
+    "'split.alpha=0.79' → ('split', 'alpha', 0.79); 'warm_up=0.1' → ('', 'warm_up', 0.1)."
     place, equals, value = text.partition('=')
-    name, dot, key = place.rpartition('.')
-    if not (equals and dot): raise InputError(f'--set {text}: write TERM.ARGUMENT=VALUE or STAGE.FIELD=VALUE, such as split.alpha=0.79.')
+    name, _, key = place.rpartition('.')
+    if not (equals and key): raise InputError(f'--set {text}: write TERM.ARGUMENT=VALUE or STAGE.FIELD=VALUE: split.alpha=0.79.')
     try: value = ast.literal_eval(value)
     except (ValueError, SyntaxError): pass  # a word
     return name, key, value
@@ -455,8 +480,9 @@ def settings_for(
     **changes,                            # fields of `Settings`; None leaves the default
 ) -> Settings:
     "A method's settings, on a small network from scratch with those that it needs instead; with `changes`."
-    own = find_method(method).settings if method is not None else {}
-    return Settings(**own | (FOR_SMALL if backbone == 'small' else {}) | {k: v for k, v in changes.items() if v is not None})
+    method = find_method(method) if method is not None else Method('', '', ())
+    small, asked = FOR_SMALL if backbone == 'small' else {}, {k: v for k, v in changes.items() if v is not None}
+    return Settings(**method.settings | small | method.chosen | asked)
 
 # %% ../nbs/40_methods.ipynb #check-plan
 LABELS = PseudoLabel, Split  # stages that leave labels for the target's images

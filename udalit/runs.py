@@ -423,7 +423,7 @@ def fit(
 ) -> Run:
     "Run all stages of `method`, or go on with them. Resumable at any moment; the weights are in `Run.weights()`."
     method = find_method(method)
-    settings = settings or Settings(**method.settings | dict(auxiliary=getattr(network, 'auxiliary', None) is not None))
+    settings = settings or Settings(**method.settings | dict(auxiliary=getattr(network, 'auxiliary', None) is not None) | method.chosen)
     require_fit(network, task, method, settings)
     accelerator = new_accelerator(settings, precision, device)
     about = dict(method=method.name, task=task.name, seed=seed, network=describe_network(network), source_size=task.source_size,

@@ -94,16 +94,15 @@ class Positions(Sampler):
 
 # %% ../../nbs/data/06_loaders.ipynb #collate
 def collate(samples: list[dict]) -> dict:
-    "A batch: images and labels stacked, names in a list; labels of different sizes become a list too."
+    "A batch: images and label maps stacked; names, and maps of different sizes, in a list."
     shapes = {tuple(s['image'].shape) for s in samples}
     if len(shapes) > 1:
         raise InputError(f'images of different sizes in one batch: {samples[0]["name"]}, …: {sorted(shapes)}. '
                          'Let the transform give them one size, or take batches of one.')
-    batch = dict(image=default_collate([s['image'] for s in samples]), name=[s['name'] for s in samples])
-    for key in ('label', 'confidence'):
-        maps = [s[key] for s in samples if key in s]
-        if maps: batch[key] = default_collate(maps) if len({x.shape for x in maps}) == 1 else maps
-    return batch
+    def together(values):
+        stacked = isinstance(values[0], torch.Tensor) and len({v.shape for v in values}) == 1
+        return default_collate(values) if stacked else values
+    return {key: together([s[key] for s in samples]) for key in samples[0]}
 
 # %% ../../nbs/data/06_loaders.ipynb #careful
 class Careful(Dataset):
