@@ -188,7 +188,7 @@ class Train:
     terms: tuple                       # entries: 'adv', 'isia=feature', or ('mine', function of the setup)
     source: str | None = 'source'      # labelled images: 'source', 'oracle' (the target's own labels), a stage's, or None
     target: str | None = 'unlabelled'  # target images: 'unlabelled', those of a stage, with its pseudo-labels, or None
-    start: str = 'initial'             # first weights: 'initial', or the stage whose last weights to go on from
+    start: str = 'initial'             # first weights: 'initial', or the stage to go on from, with its terms' networks and memories
     share: float = 1.                  # of settings.steps
     rate: float = 1.                   # times settings.learning_rate
     settings: dict = field(default_factory=dict, hash=False)  # other fields of `Settings`, in this stage
@@ -413,7 +413,7 @@ def isia_aim() -> Method:
     terms = 'seg', 'adv', 'isia', 'aim'
     return Method('isia-aim', 'class separation and aggregation, adaptively weighted instances, then re-training',
                   (Train('adapt', terms, share=.5), PseudoLabel('pseudo', 'adapt'),
-                   Train('retrain', (*terms, 'seg_target'), target='pseudo')),
+                   Train('retrain', (*terms, 'seg_target'), target='pseudo', start='adapt')),
                   dict(steps=80_000, discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False))
 
 # %% ../nbs/40_methods.ipynb #pixintrada

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STAGES', 'Run', 'open_run', 'compare', 'save_checkpoint', 'save_terms', 'load_checkpoint', 'stoppable', 'Work',
            'learnt_from', 'adapted_to', 'ranked', 'pairs', 'order_of', 'judge', 'train_stage', 'settings_of',
-           'start_weights', 'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage', 'split_stage',
-           'rank_stage', 'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of',
+           'start_weights', 'take_up', 'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage',
+           'split_stage', 'rank_stage', 'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of',
            'require_taken', 'restyle_stage', 'require_fit', 'fit', 'new_accelerator', 'describe_stage',
            'describe_network', 'publish']
 
@@ -23,7 +23,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -225,6 +225,7 @@ def train_stage(stage: Train, work: Work):
     if 'batchnorm' in stage.settings: work = replace(work, network=set_batchnorm(deepcopy(work.network), s.batchnorm))
     terms = build_terms(stage.terms, Setup(work.network, s, work.task.space), work.method.changes, stage.name)
     trainer = Trainer(work.network, terms, s, work.accelerator)
+    if stage.start != 'initial': take_up(trainer.terms, work.run.stage(stage.start)/'terms.safetensors')
     of = f'{work.run.about["method"]}, stage {stage.name}, on {work.task.name}, seed {work.seed}'
     done, best = load_checkpoint(folder/'checkpoint', trainer, of)
     random = rng_state()
@@ -257,6 +258,14 @@ def settings_of(stage: Train, settings: Settings) -> Settings:
 def start_weights(run: Run, stage: Train) -> Path:
     "The file with the weights that a stage starts from."
     return run.folder/'initial.safetensors' if stage.start == 'initial' else run.weights(stage.start)
+
+def take_up(terms: nn.ModuleDict, path: Path):
+    "Terms that the earlier stage had, too, go on with their networks and memories as it left them."
+    found = load_file(path) if path.exists() else {}
+    for name, term in terms.items():
+        own = {k.removeprefix(f'{name}.'): v for k, v in found.items() if k.startswith(f'{name}.')}
+        shapes = [{k: v.shape for k, v in state.items()} for state in (own, term.state_dict())]
+        if shapes[0] == shapes[1]: term.load_state_dict(own)
 
 def noted(batches: Iterator, names: list[str]) -> Iterator:
     "The same batches; the names of their images are added to `names`."
