@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'EXAMPLES', 'parse_size', 'parse_scales', 'demo', 'methods', 'tasks', 'check', 'changed', 'run', 'table',
-           'evaluate', 'predict', 'parser_of', 'overview', 'main', 'call', 'spelled', 'guarded', 'terminable', 'say',
-           'complain']
+           'on_device', 'evaluate', 'predict', 'parser_of', 'overview', 'main', 'call', 'spelled', 'guarded',
+           'terminable', 'say', 'complain']
 
 # %% ../nbs/70_cli.ipynb #imports
 import argparse, contextlib, os, shlex, signal, sys, threading, warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from fastcore.script import anno_parser
 from tqdm import tqdm
 
@@ -142,6 +143,13 @@ def table(
                              precision=precision, device=device, how=dict(workers=workers), batch_size=batch_size)
     print(results_text([r for r in rows if r['checkpoint'] == 'last'], classes=False))
 
+# %% ../nbs/70_cli.ipynb #on-device
+def on_device(loaded: tuple, device: str | None) -> tuple:
+    "What `load_run` gave, its network on the GPU if there is one and `device` does not say cpu."
+    if device not in (None, 'cpu'): raise InputError(f'device "{device}": give cpu, or nothing for the best that is there.')
+    network, *rest = loaded
+    return network.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')), *rest
+
 # %% ../nbs/70_cli.ipynb #evaluate
 def evaluate(
     folder: str,              # of a finished run
@@ -151,12 +159,14 @@ def evaluate(
     scales: str = '1',        # test sizes, such as 0.7,1,1.3
     flip: bool = False,       # also look at the mirrored image
     save: str = None,         # folder for the predictions as id maps
+    device: str = None,       # cpu: leave a GPU alone
+    workers: int = 0,         # processes that read data
 ):
     "Score a run's network on its task's test images."
-    network, space, size = experiments.load_run(folder, stage, checkpoint)
+    network, space, size = on_device(experiments.load_run(folder, stage, checkpoint), device)
     about, place = open_run(folder).about, read_json(Path(folder)/'model.json')
     task = find_task(about['task'], data or place['data'], size)
-    scores = score(network, task.test, size, scales=parse_scales(scales), flip=flip, save=save, checkpoint=checkpoint,
+    scores = score(network, task.test, size, scales=parse_scales(scales), flip=flip, workers=workers, save=save, checkpoint=checkpoint,
                    weights=place['weights'])
     rows = score_rows(scores, about['method'], task.name, stage or open_run(folder).training[-1], about['seed'], checkpoint,
                       task.protocols)
@@ -169,10 +179,13 @@ def predict(
     out: str = 'predictions',  # folder; gets ids/ and colours/, a PNG for each image
     scales: str = '1',        # test sizes, such as 0.7,1,1.3
     flip: bool = False,       # also look at the mirrored image
+    device: str = None,       # cpu: leave a GPU alone
+    workers: int = 0,         # processes that read data
 ):
     "Write an id map and a colour map for every image of a folder."
-    network, space, size = experiments.load_run(folder)
-    for names, ids, _ in predictions(network, folders(images, classes=space), size, scales=parse_scales(scales), flip=flip):
+    network, space, size = on_device(experiments.load_run(folder), device)
+    seen = folders(images, classes=space)
+    for names, ids, _ in predictions(network, seen, size, scales=parse_scales(scales), flip=flip, workers=workers):
         experiments.save_prediction(Path(out), names, ids, space)
     print(f'{out}/ids and {out}/colours written')
 

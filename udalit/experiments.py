@@ -8,6 +8,7 @@ __all__ = ['DEMO', 'check_task', 'build', 'save_prediction', 'score_run', 'show_
 
 # %% ../nbs/60_experiments.ipynb #imports
 import re, time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -70,13 +71,20 @@ def save_prediction(folder: Path, names: list[str], ids: torch.Tensor, space: La
         write_image(folder/'colours'/f'{name}.png', colorize(one, space))
 
 # %% ../nbs/60_experiments.ipynb #score-run
-def score_run(run: Run, network: nn.Module, task: Task, weights: str = 'random', progress: bool = True) -> tuple[list[dict], Scores]:
+def score_run(
+    run: Run,
+    network: nn.Module,
+    task: Task,
+    weights: str = 'random',  # what the network started from, to be told
+    progress: bool = True,
+    workers: int = 0,
+) -> tuple[list[dict], Scores]:
     "Rows of results for all finished training stages, and the scores of the last stage's last weights."
     rows, about = [], run.about
     for stage in run.training:
         for checkpoint in ('best', 'last'):
             load_generator(network, run.weights(stage, checkpoint))
-            scores = evaluate(network, task.test, task.target_size, checkpoint=checkpoint, weights=weights, progress=progress)
+            scores = evaluate(network, task.test, task.target_size, workers=workers, checkpoint=checkpoint, weights=weights, progress=progress)
             rows += score_rows(scores, about['method'], about['task'], stage, about['seed'], checkpoint, task.protocols)
     return rows, scores
 
@@ -120,8 +128,9 @@ def experiment(
     **changes,                              # of `udalit.methods.Settings`
 ) -> list[dict]:                            # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
-    method, out, progress = find_method(method), Path(out), progress and is_main()
-    settings = settings_for(backbone, method, steps=steps, **changes)
+    method, out, progress, how = find_method(method), Path(out), progress and is_main(), how or {}
+    method = replace(method, chosen=method.chosen | {k: v for k, v in dict(steps=steps, **changes).items() if v is not None})
+    settings = settings_for(backbone, method)
     place = out/'data' if data is None and task in DRAWN else data
     if not isinstance(task, Task): task = find_task(task, place, size)
     network, about = build(task, backbone, weights, seed, **settings.of_network())
@@ -131,9 +140,11 @@ def experiment(
     if is_main():
         for name, report in reports.items(): Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
         describe_model(out, about, place)
-    run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **(how or {}))
+    finished = (out/'report.html').exists() and all((out/'stages'/s.name/'done.json').exists() for s in method.stages)
+    run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **how)
     if not is_main(): return []
-    rows, scores = score_run(run, network, task, about['weights'], progress)
+    if finished: return read_results(out/'results.csv')
+    rows, scores = score_run(run, network, task, about['weights'], progress, how.get('workers', 0))
     rows = write_results(out/'results.csv', rows)
     show_run(run, network, task, rows, scores)
     return rows
@@ -142,8 +153,10 @@ def experiment(
 def describe_model(out: Path, about: dict, data):
     "Write model.json, unless `out` holds a run of another network."
     if (out/'settings.json').exists() and (out/'model.json').exists():
-        network = lambda d: {k: d.get(k) for k in ('backbone', 'weights', 'options')}
-        compare(out, network(read_json(out/'model.json')), network(about))
+        def asked(about):
+            return {k: about.get(k) for k in ('backbone', 'weights', 'options')} | dict(
+                size=list(about['size']), classes=', '.join(about['space']['classes']))
+        compare(out, asked(read_json(out/'model.json')), asked(about))
     write_json(out/'model.json', about | dict(data=str(data)))
 
 # %% ../nbs/60_experiments.ipynb #table
@@ -162,9 +175,8 @@ def table(
     for n, (method, seed) in enumerate(runs):
         folder = out/f'{folder_name(method)}-{seed}'
         if progress: print(f'— {n + 1} of {len(runs)}: {method.name}, seed {seed}', flush=True)
-        if not (folder/'report.html').exists():
-            experiment(method, task, folder, data or (out/'data' if task in DRAWN else None), seed, progress=progress, **how)
-        rows = write_results(out/'results.csv', read_results(folder/'results.csv'))
+        found = experiment(method, task, folder, data or (out/'data' if task in DRAWN else None), seed, progress=progress, **how)
+        if is_main(): rows = write_results(out/'results.csv', found)
     return rows
 
 def folder_name(method: Method) -> str:

@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['FOR_SMALL', 'SMALL', 'TERMS', 'PAINTING', 'ARG_MAX', 'CYCLEGAN', 'CONTROLS', 'ADV', 'ADVERSARIAL', 'METHODS',
-           'CHANGES', 'LABELS', 'GIVES', 'Settings', 'Setup', 'parse_entry', 'require_type', 'build_terms', 'Train',
-           'PseudoLabel', 'Split', 'Rank', 'Take', 'Restyle', 'translate', 'Method', 'without', 'terms_of', 'including',
-           'with_translation', 'setting', 'require_field', 'like_adaptsegnet', 'clan_official', 'clan', 'fada_official',
-           'fada', 'sim_official', 'sim', 'isia_aim', 'pixintrada', 'intrada', 'find_method', 'with_fidelity',
-           'parse_setting', 'settings_for', 'check_plan', 'check_training', 'from_run']
+           'CHANGES', 'LABELS', 'GIVEN', 'GIVES', 'Settings', 'Setup', 'parse_entry', 'require_type', 'build_terms',
+           'Train', 'PseudoLabel', 'Split', 'Rank', 'Take', 'Restyle', 'translate', 'Method', 'without', 'terms_of',
+           'including', 'with_translation', 'setting', 'require_field', 'like_adaptsegnet', 'adaptsegnet_official',
+           'clan_official', 'clan', 'fada_official', 'fada', 'sim_official', 'sim', 'isia_aim', 'pixintrada', 'intrada',
+           'find_method', 'with_fidelity', 'parse_setting', 'settings_for', 'check_plan', 'check_training', 'from_run']
 
 # %% ../nbs/40_methods.ipynb #imports
 import ast, shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from inspect import signature
-from types import UnionType
+from inspect import Parameter, signature
+from types import GenericAlias, UnionType
 from typing import get_args, get_origin
 
 from torch import nn
@@ -65,11 +65,12 @@ class Settings:
     dilations: tuple[int, ...] | None = None  # of the heads; None: the backbone's own. (6, 12) is what some public code computed
     sampling: str = 'uniform'           # of source images; or 'class-balanced': rare classes more often
     preprocessing: str = 'plain'        # a recipe of `udalit.data.transforms`
+    normalize: str = 'imagenet'         # what the network sees: 'imagenet', as torchvision's weights want, or 'caffe', as the older ones
     translator: tuple[int, int] = (64, 9)  # width and residual blocks of the networks that translate images
 
     def of_network(self) -> dict:
         "The fields that `deeplab_v2` takes."
-        return {name: getattr(self, name) for name in ('auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm')}
+        return {name: getattr(self, name) for name in ('auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize')}
 
 # %% ../nbs/40_methods.ipynb #small
 FOR_SMALL = dict(steps=500, horizon=1., batch_size=4, optimizer='adam', learning_rate=3e-3, head_factor=1., repeat_backbone=False,
@@ -99,6 +100,7 @@ class Setup:
 
     def as_sim(self) -> dict:
         "What SIM's public code matches: full memories, recognised vectors, the prediction alone in both steps."
+        if not self.heads: raise InputError('the official matching asks the heads, which a wrapped network hides: use `rehead`.')
         return dict(full=True, classifier=self.classify, target='prediction')
 
     def classify(self, features):
@@ -107,7 +109,7 @@ class Setup:
 
 # %% ../nbs/40_methods.ipynb #terms
 TERMS = dict(
-    seg={'cross-entropy': lambda s, **k: Segmentation(**dict(each_head=s.settings.decoders > 1) | k),  # both decoders learn
+    seg={'cross-entropy': lambda s, **k: Segmentation(**dict(each_head=getattr(s.network, 'decoders', 1) > 1) | k),  # both learn
          'focal': lambda s, **k: Segmentation(**dict(focus=2., each_head=True) | k),
          'tempered': lambda s, **k: Segmentation(**dict(temperature=1.8) | k)},
     seg_target={'cross-entropy': lambda s, **k: Segmentation('target', **k)},
@@ -152,7 +154,8 @@ def parse_entry(entry: str | tuple) -> tuple[str, str | None, Callable | None]:
 
 # %% ../nbs/40_methods.ipynb #require-type
 def require_type(place: str, value, wanted):
-    "An `InputError` unless `value` is what an annotation wants; a whole number is a decimal one, too."
+    "An `InputError` unless `value` is what an annotation, if it is one, wants; a whole number is a decimal one, too."
+    if wanted is Parameter.empty or not isinstance(wanted, (type, UnionType, GenericAlias)): return
     kinds = [get_origin(k) or k for k in (get_args(wanted) if isinstance(wanted, UnionType) else [wanted])]
     if isinstance(value, (*kinds, int) if float in kinds else tuple(kinds)) and (bool in kinds or not isinstance(value, bool)): return
     names = ' or '.join(dict(int='a whole number', float='a number', bool='True or False', str='a word', NoneType='None')
@@ -177,7 +180,7 @@ def build_terms(
         except TypeError as error: raise InputError(f'term "{name}": {error}.') from error
         kinds = reversed(type(terms[name]).__mro__)
         wanted = {p.name: p.annotation for kind in kinds for p in signature(kind.__init__).parameters.values()}
-        for key, value in given.items(): require_type(f'{name}.{key}', value, wanted[key])
+        for key, value in given.items(): require_type(f'{name}.{key}', value, wanted.get(key))
     return terms
 
 # %% ../nbs/40_methods.ipynb #train
@@ -194,11 +197,6 @@ class Train:
     settings: dict = field(default_factory=dict, hash=False)  # other fields of `Settings`, in this stage
     network: str = 'segmentation'      # what is trained: the 'segmentation' network, or a 'translator' of images
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        "The stages whose artefacts it uses."
-        return tuple(n for n in (self.start, self.source, self.target) if n not in ('initial', 'source', 'oracle', 'unlabelled', None))
-
 # %% ../nbs/40_methods.ipynb #pseudo-label
 @dataclass(frozen=True)
 class PseudoLabel:
@@ -208,9 +206,6 @@ class PseudoLabel:
     portion: float = 0.5    # this share of each class's pixels, the most confident, may stay …
     cap: float = 0.9        # … and every pixel above this confidence does
     adaptive: bool = False  # thresholds of each image, blended with those of the images before: IAS, after IAST
-
-    @property
-    def needs(self): return self.model,
 
 ARG_MAX = dict(portion=1., cap=0.)  # every pixel gets a label
 
@@ -222,9 +217,6 @@ class Split:
     labels: str           # the `PseudoLabel` stage whose model and thresholds t_k to use
     alpha: float = 0.85   # easy: some p_k > alpha · t_k. 0.85 on GTA5, 0.79 on SYNTHIA
 
-    @property
-    def needs(self): return self.labels,
-
 @dataclass(frozen=True)
 class Rank:
     "Easy images, with the labels of an earlier stage, as a source; hard images, without, as a target. Source: PIX-INTRA"
@@ -232,17 +224,11 @@ class Rank:
     labels: str           # a `PseudoLabel` stage
     share: float = 0.67   # of the images, those of lowest mean entropy, are easy
 
-    @property
-    def needs(self): return self.labels,
-
 @dataclass(frozen=True)
 class Take:
     "The network of another, finished run."
     name: str
     run: str   # its folder
-
-    @property
-    def needs(self): return ()
 
 # %% ../nbs/40_methods.ipynb #translate
 @dataclass(frozen=True)
@@ -251,12 +237,9 @@ class Restyle:
     name: str
     model: str            # the stage that trained the translator
 
-    @property
-    def needs(self): return self.model,
-
 CYCLEGAN = dict(optimizer='adam', learning_rate=2e-4, betas=(.5, .999), head_factor=1., repeat_backbone=False, weight_decay=0.,
                 batch_size=1, horizon=1., power=1., hold=.5, warm_up=0., discriminator_rate=2e-4, discriminator_betas=(.5, .999),
-                discriminator_decay=0., discriminator_poly=True)
+                discriminator_decay=0., discriminator_poly=True, preprocessing='plain', sampling='uniform')
 
 def translate() -> Train:
     "CycleGAN: L_style + 10 L_cycle + 5 L_identity; Adam 2e-4, constant for half of the steps, then falling to 0."
@@ -272,7 +255,7 @@ class Method:
     settings: dict = field(default_factory=dict)  # fields of `Settings`
     changes: dict = field(default_factory=dict)   # arguments of terms, by their names
     chosen: dict = field(default_factory=dict)    # fields of `Settings` that the user asked for: they hold on a small network, too
-    official: Callable = field(default=lambda method: method, compare=False)  # method → what its public code did
+    official: Callable | None = field(default=None, compare=False)  # method → what its public code did
 
     @property
     def training(self) -> tuple[Train, ...]:
@@ -292,9 +275,9 @@ def without(method: Method, name: str) -> Method:
     if stages == method.stages: raise InputError(f'{method.name} has no term "{name}". It has: {", ".join(terms_of(method))}.')
     return replace(method, stages=stages, name=f'{method.name} --without {name}')
 
-def terms_of(method: Method) -> list[str]:
-    "Names of all terms of all stages."
-    return list(dict.fromkeys(parse_entry(entry)[0] for stage in method.training for entry in stage.terms))
+def terms_of(method: Method, stage: str = '') -> list[str]:
+    "Names of all terms of a stage, or of all stages."
+    return list(dict.fromkeys(parse_entry(entry)[0] for s in method.training if stage in ('', s.name) for entry in s.terms))
 
 def including(method: Method, entry: str) -> Method:
     "The method with a term, in that variant, instead of the one of the same name; else added where a source and a target meet."
@@ -323,7 +306,8 @@ def setting(method: Method, name: str, key: str, value) -> Method:
     described = f'{method.name} --set {place}={value}'
     if not name: return replace(method, chosen=method.chosen | require_field(Settings, place, key, value), name=described)
     stage = next((s for s in method.stages if s.name == name), None)
-    if stage is None and name.split('.')[-1] not in terms_of(method):
+    where, _, term = name.rpartition('.')
+    if stage is None and term not in terms_of(method, where):
         raise InputError(f'{method.name} has no term or stage "{name}". Terms: {", ".join(terms_of(method))}; '
                          f'stages: {", ".join(s.name for s in method.stages)}.')
     if stage is None:
@@ -353,11 +337,15 @@ def like_adaptsegnet(method: Method) -> Method:
     "The slips of AdaptSegNet's code, which SIM's inherited."
     return replace(method, settings=method.settings | dict(repeat_backbone=True, dilations=(6, 12)))
 
+def adaptsegnet_official(method: Method) -> Method:
+    "One stage, with the slips."
+    return like_adaptsegnet(replace(method, stages=method.stages[:1]))
+
 ADV = 'seg', 'adv', 'adv_aux'  # L_seg + 0.001 L_adv + 0.0002 L_adv at the auxiliary head
 ADVERSARIAL = (
     Method('adaptsegnet', 'output-space adversarial alignment, then re-training on pseudo-labels',
            (Train('adapt', ADV), PseudoLabel('pseudo', 'adapt'), Train('retrain', (*ADV, 'seg_target'), target='pseudo')),
-           dict(auxiliary=True), official=like_adaptsegnet),
+           dict(auxiliary=True), official=adaptsegnet_official),
     Method('advent', 'adversarial alignment of entropy maps', (Train('adapt', ('seg', 'adv=entropy', 'adv_aux=entropy')),),
            dict(auxiliary=True)),
     Method('minent', "minimum entropy of the target's prediction", (Train('adapt', ('seg', 'ent', 'ent_aux')),), dict(auxiliary=True)))
@@ -366,8 +354,8 @@ ADVERSARIAL = (
 def clan_official(method: Method) -> Method:
     "Focal loss for each head, warm-up of 5 %, damped weights."
     for entry in ('seg=focal', 'weights=official', 'local=official'): method = including(method, entry)
-    return replace(method, settings=method.settings | dict(repeat_backbone=True, discriminator_rate=1e-4, discriminator_poly=True,
-                                                           warm_up=.05, preprocessing='clan'))
+    return replace(method, settings=method.settings | dict(repeat_backbone=True, horizon=1., warm_up=.05, discriminator_rate=1e-4,
+                                                           discriminator_decay=0., discriminator_poly=True))
 
 def clan() -> Method:
     "L_seg + 0.01 L_weight + 0.001 L_adv. Source: CLAN-6, CLAN-7"
@@ -398,7 +386,7 @@ def sim_official(method: Method) -> Method:
     "Full buffers only, vectors that the classifier recognises, no SIM-11, a tenth of λ_ci in step 2; AdaptSegNet's slips."
     for entry in ('stuff=official', 'instances=official'):
         method = setting(including(method, entry), f'retrain.{entry.split("=")[0]}', 'weight', 1e-3)
-    return like_adaptsegnet(replace(method, settings=method.settings | dict(nesterov=False)))
+    return like_adaptsegnet(replace(method, settings=method.settings | dict(nesterov=False, steps=200_000, horizon=1.25)))
 
 def sim() -> Method:
     "L_seg + 0.001 L_adv + 0.01 (L_stuff + L_instances), then + L_seg on the target's pseudo-labels. Source: SIM-12, SIM-13"
@@ -453,15 +441,18 @@ def find_method(
     first, *rest = shlex.split(name) or ['']
     if first not in METHODS: raise InputError(f'no method "{first}". There are: {", ".join(METHODS)}.')
     method = METHODS[first]
-    for option, value in zip(rest[::2], rest[1::2]):
+    if len(rest) % 2: raise InputError(f'{name}: "{rest[-1]}" needs a value behind it.')
+    for option, value in sorted(zip(rest[::2], rest[1::2]), key=lambda o: o[0] != '--fidelity'):  # the official method, then what changes it
         if option not in CHANGES: raise InputError(f'{name}: no option "{option}". There are: {", ".join(CHANGES)}.')
         method = CHANGES[option](method, value)
-    if len(rest) % 2: raise InputError(f'{name}: "{rest[-1]}" needs a value behind it.')
     return method
 
 def with_fidelity(method: Method, fidelity: str) -> Method:
-    "As the paper's text says ('paper', which it is already), or as the authors' public code did ('official')."
+    "As we read the paper ('paper', which it is already), or as the authors' public code did ('official')."
     if fidelity not in ('paper', 'official'): raise InputError(f'fidelity "{fidelity}": choose paper or official.')
+    if fidelity == 'official' and method.official is None:
+        raise InputError(f'{method.name} has no public code that runs and differs from it: leave out --fidelity official. '
+                         f'Those that have: {", ".join(m.name for m in METHODS.values() if m.official)}.')
     return method if fidelity == 'paper' else replace(method.official(method), name=f'{method.name} --fidelity official')
 
 def parse_setting(text: str) -> tuple[str, str, object]:
@@ -486,6 +477,7 @@ def settings_for(
 
 # %% ../nbs/40_methods.ipynb #check-plan
 LABELS = PseudoLabel, Split  # stages that leave labels for the target's images
+GIVEN = dict(start=('initial',), source=('source', 'oracle'), target=('unlabelled',))  # before any stage
 GIVES = dict(model=(Train, Take), start=(Train, Take), labels=(PseudoLabel,), source=(*LABELS, Rank, Restyle), target=(*LABELS, Rank))
 
 def check_plan(method: Method):
@@ -496,7 +488,7 @@ def check_plan(method: Method):
         if isinstance(stage, Train): check_training(method, stage)
         for what, kinds in GIVES.items():
             needed = getattr(stage, what, None)
-            if needed not in stage.needs: continue
+            if needed is None or needed in GIVEN.get(what, ()): continue
             if needed not in done: raise InputError(f'{method.name}: stage "{stage.name}" needs "{needed}", which is not an earlier stage.')
             if not isinstance(done[needed], kinds):
                 raise InputError(f'{method.name}: stage "{stage.name}" wants a {what} from "{needed}", which leaves none.')

@@ -98,7 +98,7 @@ def label_map(
 def entropy(
     probabilities: Tensor,  # (b, k, h, w), k ≥ 2
 ) -> Tensor:                # (b, h, w) in [0, 1]
-    "Entropy of each pixel's probabilities over that of the uniform distribution. Source: ADV"
+    "Entropy of each pixel's probabilities over that of the uniform distribution. Source: ADVENT (Vu et al., 2019)"
     return (torch.special.entr(probabilities).sum(1)/math.log(probabilities.shape[1])).clamp(0, 1)
 
 # %% ../nbs/30_predict.ipynb #label-free
@@ -113,7 +113,7 @@ def label_free(
     batches: Iterable,  # of image tensors (b, 3, h, w), or of dicts with 'image': a loader
     device: str | torch.device | None = None,  # the model is moved there; None = where it is
 ) -> LabelFree:
-    "Mean entropy and information score over a set of images. Source: ADV"
+    "Mean entropy and information score over a set of images."
     if device is not None: model.to(device)
     total, mean, n = 0., 0., 0
     for batch in batches:
@@ -129,5 +129,5 @@ def mean_entropy(
     batches: Iterable,  # of image tensors, or of dicts with 'image'
     device: str | torch.device | None = None,  # the model is moved there; None = where it is
 ) -> float:             # in [0, 1], lower is better
-    "The set's mean normalised entropy: IntraDA's and ADVENT's measure of how sure the network is. Source: ADV"
+    "The set's mean normalised entropy: IntraDA's and ADVENT's measure of how sure the network is."
     return label_free(model, batches, device).entropy

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['confidence_histogram', 'class_thresholds', 'adaptive_thresholds', 'Stored', 'write_pseudo', 'read_pseudo',
-           'stored_batches', 'label_set', 'describe', 'split_set', 'easy_and_hard', 'PseudoLabelled']
+           'stored_batches', 'label_set', 'count_above', 'describe', 'split_set', 'easy_and_hard', 'PseudoLabelled']
 
 # %% ../nbs/31_pseudo.ipynb #imports
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ from torchvision import tv_tensors
 from .core import InputError, progress_bar, read_json, write_json, writing
 from .data.loaders import test_loader
 from .labels import IGNORE
-from .losses.intra_domain import split_pixels
-from .predict import entropy, evaluating, labels_and_confidence, probabilities
+from .losses.intra_domain import easy_share, split_pixels
+from .predict import device_of, entropy, evaluating, labels_and_confidence, probabilities
 
 # %% ../nbs/31_pseudo.ipynb #histogram
 def confidence_histogram(
@@ -95,7 +95,7 @@ def stored_batches(
     workers: int = 0, progress: bool = True, what: str = 'pseudo-labels',
 ) -> Iterator[tuple[str, Stored]]:  # name, and what is in its file
     "Predict and store every image; one that is stored already is read back."
-    device = next(network.parameters()).device
+    device = device_of(network)
     with evaluating(network), progress_bar(total=len(dataset), desc=what, show=progress) as bar:
         for batch in test_loader(dataset, transform, 1, workers):
             name, path = batch['name'][0], folder/f'{batch["name"][0]}.png'
@@ -120,25 +120,36 @@ def label_set(
     "Store arg-max and confidence of every image, take the thresholds, and describe it all in a manifest. Source: SIM-9"
     folder, k = Path(folder), len(dataset.space)
     histogram, theta, own, unsure = torch.zeros(k, 256, dtype=torch.int64), torch.full((k,), .9), {}, {}
+    kept = torch.zeros(k, dtype=torch.int64)
     for name, stored in stored_batches(network, dataset, transform, folder, lambda p, names: labels_and_confidence(p)[0], **how):
         counts = confidence_histogram(torch.from_numpy(stored.labels), torch.from_numpy(stored.levels), k)
         histogram, theta, unsure[name] = histogram + counts, adaptive_thresholds(counts, theta), stored.entropy
-        if adaptive: own[name] = theta.tolist()
-    manifest = describe(dataset, histogram, about, portion, cap) | dict(entropy=unsure) | (dict(of_image=own) if adaptive else {})
+        if adaptive: own[name], kept = theta.tolist(), kept + count_above(counts, theta)
+    thresholds = class_thresholds(histogram, portion, cap)
+    if not adaptive: kept = count_above(histogram, thresholds)
+    manifest = (about or {}) | dict(portion=portion, cap=cap, thresholds=thresholds.tolist(), entropy=unsure)
+    manifest |= describe(dataset, histogram.sum(1), kept) | (dict(of_image=own) if adaptive else {})
     write_json(folder/'manifest.json', manifest)
     return manifest
 
 # %% ../nbs/31_pseudo.ipynb #describe
-def describe(dataset, histogram, about, portion, cap) -> dict:
-    "The manifest: thresholds, predicted and kept share of each class."
-    thresholds = class_thresholds(histogram, portion, cap)
-    above = torch.arange(256) > (thresholds*255)[:, None]  # (K, 256)
-    predicted, kept = histogram.sum(1), (histogram*above).sum(1)
+def count_above(
+    histogram: Tensor,   # (K, 256) counts
+    thresholds: Tensor,  # (K,) in [0, 1]
+) -> Tensor:             # (K,) counts
+    "How many of each class's pixels exceed its threshold."
+    return (histogram*(torch.arange(256) > (thresholds*255)[:, None])).sum(1)
+
+def describe(
+    dataset: Dataset,
+    predicted: Tensor,  # (K,) pixels
+    kept: Tensor,       # (K,) of them, those that have a label
+) -> dict:
+    "Predicted and kept share of each class, for the manifest."
     total = max(1, int(predicted.sum()))
     share = {c: round(100*k/max(1, p), 2) for c, k, p in zip(dataset.space.classes, kept.tolist(), predicted.tolist())}
-    return dict(**(about or {}), images=len(dataset), classes=list(dataset.space.classes), portion=portion, cap=cap,
-                thresholds=thresholds.tolist(), predicted_percent=[round(100*p/total, 3) for p in predicted.tolist()],
-                kept_percent=share, kept_percent_all=round(100*int(kept.sum())/total, 2))
+    return dict(images=len(dataset), classes=list(dataset.space.classes), kept_percent=share,
+                predicted_percent=[round(100*p/total, 3) for p in predicted.tolist()], kept_percent_all=round(100*int(kept.sum())/total, 2))
 
 # %% ../nbs/31_pseudo.ipynb #split-set
 def split_set(
@@ -156,7 +167,7 @@ def split_set(
         limits = thresholds.get('of_image', {}).get(names[0], thresholds['thresholds'])
         return split_pixels(p, torch.tensor(limits, device=p.device), alpha)[0]
     for _, stored in stored_batches(network, dataset, transform, folder, decide, what='easy and hard', **how):
-        easy.append((stored.labels != IGNORE).mean().item())
+        easy.append(easy_share(torch.from_numpy(stored.labels == IGNORE)).item())
     manifest = dict(images=len(dataset), alpha=alpha, easy=sum(easy)/len(easy), thresholds=[0.]*k)
     write_json(folder/'manifest.json', manifest)
     return manifest

@@ -17,7 +17,7 @@ from .data.files import write_ids, write_image
 from .data.loaders import test_loader
 from .data.transforms import Preprocess
 from .labels import LabelSpace
-from .predict import evaluating
+from .predict import device_of, evaluating
 
 # %% ../nbs/32_restyle.ipynb #restyle-set
 def restyle_set(
@@ -29,7 +29,7 @@ def restyle_set(
     progress: bool = True,
 ) -> Scenes:                 # what was painted
     "Paint every image, and put its label beside it; a pair that is there already is left. Source: ISIA-ALG1"
-    folder, device = Path(folder), next(translator.parameters()).device
+    folder, device = Path(folder), device_of(translator)
     todo = [i for i, name in enumerate(dataset.names) if not (folder/'images'/f'{name}.png').exists()]
     batches = test_loader(subset(dataset, indices=todo), Preprocess(size), 1, workers) if todo else ()
     with evaluating(translator):

@@ -79,13 +79,13 @@ class EntropyAdversarial(OutputAdversarial):
 
 # %% ../../nbs/losses/21_adversarial.ipynb #entropy-loss
 def entropy_loss(
-    probabilities: Tensor,  # (b, k, H, W)
-) -> Tensor:                # scalar in [0, 1]
+    information: Tensor,  # (b, k, H, W): `self_information`
+) -> Tensor:              # scalar in [0, 1]
     "Mean over pixels of the normalised entropy. Source: ADVENT (Vu et al., 2019), eq. 4"
-    return self_information(probabilities).sum(1).mean()
+    return information.sum(1).mean()
 
 class MinimumEntropy(Term):
-    "Minimise the target's entropy; `auxiliary` aligns the auxiliary head instead."
+    "Minimise the target's entropy; with `auxiliary` that of the auxiliary head instead. Source: ADVENT (Vu et al., 2019), eq. 5"
     def __init__(self, weight: float = 1e-3, auxiliary: bool = False):
         super().__init__(weight)
         self.auxiliary = auxiliary
@@ -94,4 +94,4 @@ class MinimumEntropy(Term):
 
     def generator_loss(self, source, target):
         level = target.auxiliary if self.auxiliary else target
-        return level.once('information', lambda: self_information(level.probabilities)).sum(1).mean()
+        return entropy_loss(level.once('information', lambda: self_information(level.probabilities)))

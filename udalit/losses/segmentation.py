@@ -22,7 +22,7 @@ def cross_entropy(
     "Mean −log p of the labelled class over the labelled pixels; 0 with a graph if there are none. Source: SEG"
     rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, k): a view where the network's layout is channels-last
     loss = F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction='none')  # 0 where ignored
-    if focus: loss = (1 - torch.exp(-loss))**focus*loss
+    if focus: loss = (1 - torch.exp(-loss)).clamp(min=1e-6)**focus*loss  # at 0 a power below 1 has no gradient
     return loss.sum()/(labels != IGNORE).sum().clamp(min=1)
 
 # %% ../../nbs/losses/20_segmentation.ipynb #term

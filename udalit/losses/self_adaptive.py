@@ -83,7 +83,7 @@ class SelfAdaptiveAdversarial(Term):
         epsilon: float = 0.4,   # ε: the force where the heads agree
         width: int = 64,        # channels of the discriminator's first convolution
         detach: bool = False,   # no gradient through M in the generator's step?
-        preheat: float = 0.,    # share of the steps in which every pixel weighs 1; officially 0.05
+        preheat: float = 0.,    # share of the decay in which every pixel weighs 1; officially 0.05
         damped: bool = False,   # generator's loss · (1 − progress), as in the official code?
     ):
         super().__init__(weight)
@@ -105,6 +105,6 @@ class SelfAdaptiveAdversarial(Term):
         return loss*(1 - self.progress) if self.damped else loss
 
     def discriminator_loss(self, source, target):
-        on_source, on_target = single(self.scores(source)), self.scores(target)
+        on_source, on_target = self.scores(source), self.scores(target)
         self.measured['accuracy'] = domain_accuracy(on_source.detach(), on_target.detach())
         return domain_loss(on_source, SOURCE) + weighted_domain_loss(on_target, self.pixel_weights(target), TARGET)

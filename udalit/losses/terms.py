@@ -18,7 +18,7 @@ from ..nets.passes import Pass
 class Term(nn.Module):
     "One weighted loss. Its networks and memories are ordinary sub-modules and buffers: they move, save and resume with it."
     reads_target = True  # does `generator_loss` send a gradient through the target pass?
-    progress = 0.        # share of the stage's steps that are done, in [0, 1); the trainer says it before each step
+    progress = 0.        # share of the rate's decay that is behind, in [0, 1); the trainer says it before each step
 
     def __init__(self,
         weight: float = 1.,  # λ: the generator minimises weight · generator_loss

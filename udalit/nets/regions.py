@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['DISTANCES', 'at_stride', 'correct_map', 'complete_map', 'run_starts', 'above', 'hook', 'settled', 'compress',
-           'connected_regions', 'class_slots', 'Regions', 'largest_regions', 'masked_means', 'nearest']
+           'connected_regions', 'class_slots', 'slot_table', 'Regions', 'largest_regions', 'masked_means', 'nearest']
 
 # %% ../../nbs/nets/12_regions.ipynb #imports
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -107,9 +108,14 @@ def class_slots(
     "The index of each pixel's class in `classes`; −1 for all others."
     if len(set(classes)) < len(classes) or any(not 0 <= c < IGNORE for c in classes):
         raise InputError(f'classes {tuple(classes)}: give each id once, from 0 to {IGNORE - 1}.')
+    return slot_table(tuple(classes), labels.device)[labels.long()]
+
+@lru_cache(maxsize=32)
+def slot_table(classes: tuple[int, ...], device: torch.device) -> Tensor:
+    "(256,) int64: the index of each id in `classes`, made once for each device."
     table = torch.full((IGNORE + 1,), -1)
     table[list(classes)] = torch.arange(len(classes))
-    return table.to(labels.device, non_blocking=True)[labels.long()]
+    return table.to(device)
 
 # %% ../../nbs/nets/12_regions.ipynb #regions
 class Regions(NamedTuple):
