@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core import InputError
 from ..labels import IGNORE
 from .terms import Term, require_heads
 
@@ -37,6 +38,8 @@ class Segmentation(Term):
         temperature: float = 1.,  # divides the logits
     ):
         super().__init__(weight)
+        if not (isinstance(temperature, (int, float)) and temperature > 0):
+            raise InputError(f'temperature {temperature!r}: give a number above 0.')
         self.domain, self.auxiliary, self.focus, self.each_head, self.temperature = domain, auxiliary, focus, each_head, temperature
         self.reads_target = domain == 'target'
 

@@ -6,7 +6,7 @@
 __all__ = ['Term', 'frozen', 'require_heads']
 
 # %% ../../nbs/losses/19_terms.ipynb #imports
-import contextlib
+import contextlib, math
 
 from torch import Tensor, nn
 
@@ -24,6 +24,8 @@ class Term(nn.Module):
         weight: float = 1.,  # λ: the generator minimises weight · generator_loss
     ):
         super().__init__()
+        if not (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
+            raise InputError(f'{type(self).__name__}: weight {weight!r}; give a number, 0 or more.')
         self.weight, self.measured = weight, {}
 
     def generator_loss(self, source: Pass, target: Pass | None) -> Tensor:
