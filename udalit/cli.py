@@ -23,7 +23,7 @@ from .data.datasets import folders
 from .data.tasks import DRAWN, TASKS, find_task
 from .evaluate import evaluate as score, predictions, results_text
 from .labels import CITYSCAPES
-from .methods import METHODS, TERMS, Setup, Train, arguments, build_terms, check_plan, find_method, settings_for
+from .methods import METHODS, TERMS, Setup, Train, build_terms, check_plan, find_method, settings_for, term_arguments
 from .metrics import score_rows
 from .nets.generators import deeplab_v2
 from .runs import describe_stage, open_run
@@ -106,7 +106,7 @@ def plan(
     for stage in method.stages:
         print(f'\n{stage.name}: {describe_stage(stage, {})}')
         for name, term in build_terms(stage.terms, setup, method.changes, stage.name).items() if isinstance(stage, Train) else ():
-            values = {key: getattr(term, key, None) for key in arguments(term)}
+            values = {key: getattr(term, key, None) for key in term_arguments(term)}
             print(f'  {name}: ' + ', '.join(key if value is None else f'{key} {value}' for key, value in values.items()))
     print('\nsettings: ' + ', '.join(f'{name} {value}' for name, value in vars(settings).items()))
 

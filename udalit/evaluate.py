@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['KEYS', 'Sizing', 'predictions', 'evaluate', 'require_fit', 'save_maps', 'read_results', 'parse', 'merge_rows',
-           'class_columns', 'write_results', 'Line', 'summarize', 'shown', 'tables', 'results_text', 'Html', 'best',
-           'table_html', 'results_html']
+           'class_columns', 'write_results', 'Line', 'summarize', 'shown', 'tables', 'results_text', 'aligned',
+           'seeds_text', 'Html', 'best', 'table_html', 'results_html']
 
 # %% ../nbs/51_evaluate.ipynb #imports
 import csv, html, io, math, statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,10 +205,34 @@ def results_text(
         counted = counted if classes else []
         cells = [['method', 'stage', 'checkpoint', 'seeds', 'mIoU', *(c[:5] for c in counted)]]
         cells += [[x.method, x.stage, x.checkpoint, str(x.seeds), *(shown(x, c) for c in ('miou', *counted))] for x in lines]
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        aligned = ['  '.join(c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in cells]
-        parts.append('\n'.join([caption, *aligned]))
+        parts.append(f'{caption}\n{aligned(cells, 3)}')
     return '\n\n'.join(parts + [note] if note else parts)
+
+def aligned(cells: list[list[str]], left: int) -> str:
+    "Rows of cells as columns; the first `left` are flush left, the others right."
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return '\n'.join('  '.join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+                     for row in cells)
+
+# %% ../nbs/51_evaluate.ipynb #seeds-text
+def seeds_text(
+    rows: list[dict],                 # rows of results of one task, checkpoint and protocol
+    pairs: Iterable[tuple] = (),      # of ('method', 'stage'), or of ('method', 'stage', 'class') for a class's IoU
+) -> str:
+    "mIoU of each stage and seed; below, the differences of `pairs` at equal seeds, with mean and standard deviation."
+    found = {(r['method'], r['stage'], r['seed']): r for r in rows}
+    seeds = sorted({seed for *_, seed in found})
+    cells = [['', '', *(f'seed {s}' for s in seeds)]]
+    for method, stage in dict.fromkeys(k[:2] for k in found):
+        cells.append([method, stage, *(f'{found[method, stage, s]["miou"]:.1f}' if (method, stage, s) in found else '' for s in seeds)])
+    lines = []
+    for a, b in pairs:
+        column = next(iter(a[2:]), 'miou')
+        common = [s for s in seeds if (*a[:2], s) in found and (*b[:2], s) in found]
+        values = [found[*a[:2], s][column] - found[*b[:2], s][column] for s in common]
+        spread = f', {statistics.mean(values):+.1f} ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
+        lines.append(f'{" ".join(a)} − {" ".join(b[:2])}: {" ".join(f"{v:+.1f}" for v in values)}{spread}')
+    return '\n'.join([aligned(cells, 2), *([''] if lines else []), *lines])
 
 # %% ../nbs/51_evaluate.ipynb #results-html
 class Html(str):

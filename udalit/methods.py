@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOR_SMALL', 'SMALL', 'TERMS', 'PAINTING', 'AUXILIARY', 'NEEDS', 'ARG_MAX', 'CYCLEGAN', 'CONTROLS', 'ADV',
            'ADVERSARIAL', 'METHODS', 'CHANGES', 'LABELS', 'GIVEN', 'GIVES', 'RANGES', 'Settings', 'Setup',
-           'parse_entry', 'require_type', 'arguments', 'require_arguments', 'build_terms', 'Train', 'PseudoLabel',
+           'parse_entry', 'require_type', 'term_arguments', 'require_arguments', 'build_terms', 'Train', 'PseudoLabel',
            'Split', 'Rank', 'Take', 'Restyle', 'translate', 'Method', 'without', 'terms_of', 'including', 'needed_by',
            'given_to', 'with_translation', 'setting', 'require_field', 'like_adaptsegnet', 'adaptsegnet_official',
            'clan_official', 'clan', 'fada_official', 'fada', 'sim_official', 'sim', 'isia_aim', 'pixintrada', 'intrada',
@@ -172,7 +172,7 @@ def require_type(place: str, value, wanted):
     raise InputError(f'--set {place}={value}: give {names}.')
 
 # %% ../nbs/40_methods.ipynb #require-arguments
-def arguments(term: Term) -> dict:
+def term_arguments(term: Term) -> dict:
     "What `--set` can give the term: names and their annotations."
     kinds = [kind for kind in type(term).__mro__ if issubclass(kind, Term)]
     return {p.name: p.annotation for kind in reversed(kinds) for p in signature(kind.__init__).parameters.values()
@@ -180,7 +180,7 @@ def arguments(term: Term) -> dict:
 
 def require_arguments(name: str, term: Term, given: dict):
     "An `InputError` unless all that is given are arguments of the term, and of their types."
-    known = arguments(term)
+    known = term_arguments(term)
     for key, value in given.items():
         if key not in known: raise InputError(f'--set {name}.{key}: term "{name}" has no {key}; it has {", ".join(known)}.')
         require_type(f'{name}.{key}', value, known[key])
