@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'EXAMPLES', 'parse_size', 'parse_scales', 'demo', 'methods', 'tasks', 'check', 'changed', 'plan', 'run',
-           'table', 'on_device', 'evaluate', 'predict', 'Joined', 'parser_of', 'overview', 'main', 'call', 'spelled',
-           'guarded', 'terminable', 'say', 'complain']
+           'named', 'table', 'on_device', 'evaluate', 'predict', 'Joined', 'parser_of', 'overview', 'main', 'call',
+           'spelled', 'guarded', 'terminable', 'say', 'complain']
 
 # %% ../nbs/70_cli.ipynb #imports
-import argparse, contextlib, os, re, shlex, signal, sys, threading, warnings
+import argparse, contextlib, os, shlex, signal, sys, threading, warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,9 +82,7 @@ def changed(method: str, fidelity, inter, without, with_, set_) -> str:
     "The method's name with its changes behind it, as `find_method` reads them."
     words = [method]
     for option, values in (('--fidelity', fidelity), ('--inter', inter), ('--without', without), ('--with', with_), ('--set', set_)):
-        if values is None or option == '--fidelity' and values == 'paper': continue
-        for value in [values] if option == '--inter' else re.split(r',(?![^([{]*[)\]}])', values):  # not at the commas of (6, 12)
-            words += [option, shlex.quote(value.strip())]
+        if values is not None and (option, values) != ('--fidelity', 'paper'): words += [option, shlex.quote(values)]
     return find_method(' '.join(words)).name
 
 # %% ../nbs/70_cli.ipynb #plan
@@ -144,10 +142,19 @@ def run(
         decoders=decoders, batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate, batchnorm=batchnorm)
     if rows: print(results_text(rows, classes=False))
 
+# %% ../nbs/70_cli.ipynb #named
+def named(methods: str) -> list[str]:
+    "'clan --without weights,local, sim' → ['clan --without weights,local', 'sim']."
+    names = []
+    for part in methods.split(','):
+        if names and '--' in names[-1] and part.split()[:1] not in [[m] for m in METHODS]: names[-1] += f',{part}'
+        else: names.append(part.strip())
+    return names
+
 # %% ../nbs/70_cli.ipynb #table
 def table(
     task: str,               # a name that `udalit tasks` lists
-    methods: str = 'all',    # names with commas between
+    methods: str = 'all',    # names with commas between, changed as `udalit run` changes them
     seeds: str = '0,1,2',    # with commas between
     data: str = None,        # folder that holds one folder per data set
     out: str = None,         # folder of all runs and of results.csv; default runs/table-TASK
@@ -161,7 +168,7 @@ def table(
     workers: int = 0,        # processes that read data, for each domain
 ):
     "Run METHODS on TASK with every seed: one table, mean ± std of the last checkpoints. Goes on where it stopped."
-    names = list(METHODS) if methods == 'all' else [m.strip() for m in methods.split(',')]
+    names = list(METHODS) if methods == 'all' else named(methods)
     try: numbers = [int(s) for s in seeds.split(',')]
     except ValueError: raise InputError(f'--seeds {seeds}: give whole numbers with commas between, such as 0,1,2.') from None
     rows = experiments.table([find_method(m) for m in names], task, out or f'runs/table-{task}', numbers, data, steps=steps,

@@ -12,7 +12,7 @@ __all__ = ['FOR_SMALL', 'SMALL', 'TERMS', 'PAINTING', 'AUXILIARY', 'NEEDS', 'ARG
            'find_method', 'with_fidelity', 'parse_setting', 'settings_for', 'check_plan', 'check_training', 'from_run']
 
 # %% ../nbs/40_methods.ipynb #imports
-import ast, shlex
+import ast, re, shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from inspect import Parameter, signature
@@ -483,7 +483,8 @@ def find_method(
     if len(rest) % 2: raise InputError(f'{name}: "{rest[-1]}" needs a value behind it.')
     for option, value in sorted(zip(rest[::2], rest[1::2]), key=lambda o: o[0] != '--fidelity'):  # it first, then what changes it
         if option not in CHANGES: raise InputError(f'{name}: no option "{option}". There are: {", ".join(CHANGES)}.')
-        method = CHANGES[option](method, value)
+        values = [value] if option == '--inter' else re.split(r',(?![^([{]*[)\]}])', value)  # not at the commas of (6, 12)
+        for one in values: method = CHANGES[option](method, one.strip())
     return method
 
 def with_fidelity(method: Method, fidelity: str) -> Method:

@@ -58,6 +58,8 @@ class Run:
     def weights(self, stage: str | None = None, checkpoint: str = 'last') -> Path:
         "The file of a finished training stage's weights; by default of the last stage's last."
         stage = stage or self.training[-1]
+        for what, word, known in (('stage', stage, self.about['plan']), ('checkpoint', checkpoint, ('last', 'best'))):
+            if word not in known: raise InputError(f'{self.folder}: no {what} "{word}". There are: {", ".join(known)}.')
         if not self.finished(stage):
             raise InputError(f'{self.folder}: stage "{stage}" is not finished. Give the same command again to go on.')
         return self.stage(stage)/f'{checkpoint}.safetensors'
@@ -409,8 +411,8 @@ def require_fit(network: nn.Module, task: Task, method: Method, settings: Settin
     if network.num_classes != len(task.space):
         raise InputError(f'the network has {network.num_classes} classes, the task {task.name} has {len(task.space)}: '
                          f'build it with num_classes={len(task.space)}.')
-    if min(settings.steps, settings.batch_size, settings.accumulate) < 1:
-        raise InputError('steps, batch size and accumulate must be 1 or more.')
+    for name in ('steps', 'batch_size', 'accumulate'):
+        if getattr(settings, name) < 1: raise InputError(f'{name} {getattr(settings, name)}: give 1 or more.')
     if not 0 < settings.learning_rate < math.inf: raise InputError(f'learning rate {settings.learning_rate}: give a positive number.')
     with torch.inference_mode(), evaluating(network): maps = network(torch.zeros(1, 3, *task.target_size[::-1], device=device_of(network)))
     for stage in method.stages:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['binary_encoding', 'hard_encoding', 'soft_encoding', 'choose_encoding', 'fine_grained_loss', 'domain_logit',
-           'require_channels', 'FineGrainedAdversarial']
+           'FineGrainedAdversarial']
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #imports
 from functools import partial
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..core import InputError
 from .adversarial import SOURCE, TARGET, domain_accuracy
-from .terms import Term, frozen
+from .terms import Term, frozen, require_channels
 from ..nets.discriminators import FeatureDiscriminator
-from ..nets.generators import Maps, single, upsample
+from ..nets.generators import single, upsample
 from ..nets.passes import class_softmax
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #binary
@@ -85,14 +85,6 @@ def domain_logit(
     "The class summed out of P(d, c | f). Source: FADA-5"
     source, target = single(scores).chunk(2, dim=1)
     return target.logsumexp(1, keepdim=True) - source.logsumexp(1, keepdim=True)
-
-# %% ../../nbs/losses/22_fine_grained.ipynb #require
-def require_channels(maps: Maps, channels: int, num_classes: int):
-    "An `InputError` if `maps` have other numbers of feature channels and classes than a term was built for."
-    have = maps.features.shape[1], maps.logits.shape[1]
-    if have != (channels, num_classes):
-        raise InputError(f'the network gives {have[0]} feature channels and {have[1]} classes; this term was built for {channels} '
-                         f'and {num_classes}. Build it with the network\'s `feature_channels` and `num_classes`.')
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #term
 class FineGrainedAdversarial(Term):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['overwrite_oldest', 'Memory', 'class_first', 'require_room', 'stuff_loss', 'instance_loss', 'recognised', 'Matching',
-           'require_classes', 'require_distance', 'require_source_labels', 'require_channels', 'StuffMatching',
-           'InstanceMatching', 'AdaptiveInstanceMatching']
+           'require_classes', 'require_distance', 'require_source_labels', 'StuffMatching', 'InstanceMatching',
+           'AdaptiveInstanceMatching']
 
 # %% ../../nbs/losses/25_matching.ipynb #imports
 from collections.abc import Callable
@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from ..core import InputError
 from .category import alignment_weights, mean_vectors
-from .terms import Term
-from ..nets.generators import Maps
+from .terms import Term, require_channels
 from ..nets.passes import Pass
 from ..nets.regions import DISTANCES, class_slots, masked_means, nearest
 
@@ -153,11 +152,6 @@ def require_source_labels(source: Pass):
     if source.labels is None:
         raise InputError('matching remembers what the network gets right on the source, but the source has no labels: '
                          'give a labelled source, or leave the term out.')
-
-def require_channels(maps: Maps, channels: int):
-    found = maps.features.shape[1]
-    if found != channels:
-        raise InputError(f'the features have {found} channels, the memory {channels}: build the matching term with channels={found}.')
 
 # %% ../../nbs/losses/25_matching.ipynb #stuff-term
 class StuffMatching(Matching):
