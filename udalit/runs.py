@@ -7,8 +7,8 @@ __all__ = ['STAGES', 'KNOWN', 'Run', 'open_run', 'compare', 'save_checkpoint', '
            'Work', 'learnt_from', 'adapted_to', 'ranked', 'pairs', 'order_of', 'judge', 'train_stage', 'settings_of',
            'start_weights', 'take_up', 'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage',
            'split_stage', 'rank_stage', 'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of',
-           'require_taken', 'restyle_stage', 'require_fit', 'require_known', 'fit', 'new_accelerator', 'describe_stage',
-           'describe_network', 'publish']
+           'require_taken', 'restyle_stage', 'require_fit', 'require_known', 'claimed', 'fit', 'new_accelerator',
+           'describe_stage', 'describe_network', 'publish']
 
 # %% ../nbs/43_runs.ipynb #imports
 import contextlib, math, os, shutil, signal, threading, time
@@ -23,6 +23,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 from torch.utils.data import Dataset
@@ -434,6 +435,17 @@ def require_known(settings: Settings):
         word = getattr(settings, name)
         if word not in words: raise InputError(f'{name} "{word}": choose one of {", ".join(words)}.')
 
+# %% ../nbs/43_runs.ipynb #claimed
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    "Nobody else trains in `folder` meanwhile; an `InputError` if somebody does. Where locks are not known, it is not kept."
+    lock = FileLock(folder/'.lock')
+    try: lock.acquire(timeout=0)
+    except Timeout: raise InputError(f'{folder}: another process is at work in this folder. Wait for it, or choose another --out.') from None
+    except (NotImplementedError, OSError): pass
+    try: yield
+    finally: lock.release()
+
 # %% ../nbs/43_runs.ipynb #fit
 def fit(
     network: nn.Module,                # images → Maps: `deeplab_v2(…)`, or `wrap(…)` of any segmentation network
@@ -461,13 +473,13 @@ def fit(
         save_generator(network, run.folder/'initial.safetensors')
     accelerator.wait_for_everyone()
     journal = Journal(run.folder, accelerator.is_main_process and how.get('progress', True))
-    work = Work(run, method, network, task, settings, accelerator, journal,
-                seed, **how)
-    for stage in todo:
-        STAGES[type(stage)](stage, work)
-        accelerator.wait_for_everyone()
-    load_generator(network, run.weights())  # also where nothing was left to do
-    if accelerator.is_main_process: publish(run)
+    work = Work(run, method, network, task, settings, accelerator, journal, seed, **how)
+    with claimed(run.folder) if work.main else contextlib.nullcontext():
+        for stage in todo:
+            STAGES[type(stage)](stage, work)
+            accelerator.wait_for_everyone()
+        load_generator(network, run.weights())  # also where nothing was left to do
+        if work.main: publish(run)
     return run
 
 # %% ../nbs/43_runs.ipynb #new-accelerator
