@@ -441,7 +441,8 @@ def claimed(folder: Path) -> Iterator[None]:
     "Nobody else trains in `folder` meanwhile; an `InputError` if somebody does. Where locks are not known, it is not kept."
     lock = FileLock(folder/'.lock')
     try: lock.acquire(timeout=0)
-    except Timeout: raise InputError(f'{folder}: another process is at work in this folder. Wait for it, or choose another --out.') from None
+    except Timeout:
+        raise InputError(f'{folder}: another process is at work in this folder. Wait for it, or choose another --out.') from None
     except (NotImplementedError, OSError): pass
     try: yield
     finally: lock.release()
