@@ -33,7 +33,8 @@ def hard_encoding(
     threshold: float = 0.9,  # a pixel needs at least this confidence
 ) -> Tensor:                 # (b, K, H, W), one-hot or zero at each pixel; detached
     "One for the predicted class of a confident pixel, zero elsewhere. Source: FADA-7"
-    probabilities = single(logits.detach()).softmax(1)
+    probabilities = class_softmax(single(logits.detach()))
+    if threshold > 0.5: return (probabilities >= threshold).to(probabilities.dtype)  # no second class can be as sure
     confidence, prediction = probabilities.max(1, keepdim=True)  # (b, 1, H, W)
     sure = (confidence >= threshold).to(probabilities.dtype)
     return torch.zeros_like(probabilities).scatter_(1, prediction, sure)
