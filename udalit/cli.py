@@ -36,6 +36,7 @@ def parse_size(
     if text is None: return None
     try: width, height = (int(v) for v in text.lower().split('x'))
     except ValueError: raise InputError(f'--size {text}: give WIDTHxHEIGHT in pixels, such as 1024x512.') from None
+    if not 1 <= min(width, height) <= max(width, height) <= 2**14: raise InputError(f'--size {text}: give sides of 1 to {2**14} pixels.')
     return width, height
 
 def parse_scales(text: str) -> tuple[float, ...]:
@@ -198,6 +199,8 @@ def evaluate(
     "Score a run's network on its task's test images."
     network, space, size = on_device(experiments.load_run(folder, stage, checkpoint), device)
     about, place = open_run(folder).about, read_json(Path(folder)/'model.json')
+    if data is not None and not Path(data).is_dir():  # a drawn world would be drawn there
+        raise InputError(f'--data {data}: no such folder.')
     task = find_task(about['task'], data or place['data'], size)
     scores = score(network, task.test, size, scales=parse_scales(scales), flip=flip, workers=workers, save=save, checkpoint=checkpoint,
                    weights=place['weights'])
