@@ -10,7 +10,6 @@ __all__ = ['binary_encoding', 'hard_encoding', 'soft_encoding', 'choose_encoding
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import InputError
@@ -74,10 +73,8 @@ def fine_grained_loss(
     if scores.shape[1] != 2*encoding.shape[1]:
         raise InputError(f'{scores.shape[1]} scores a pixel for an encoding of {encoding.shape[1]} classes: '
                          f'a discriminator with {2*encoding.shape[1]} channels is needed.')
-    nothing = torch.zeros_like(encoding)
-    wanted = torch.cat([nothing, encoding] if domain == TARGET else [encoding, nothing], 1)  # (b, 2K, H, W)
-    rows, wanted = (maps.movedim(1, -1).flatten(0, -2) for maps in (single(scores), wanted))  # (b·H·W, 2K)
-    return F.cross_entropy(rows, wanted)
+    source, target = single(scores).movedim(1, -1).log_softmax(-1).chunk(2, -1)  # (b, H, W, K) each
+    return -(encoding.movedim(1, -1)*(target if domain == TARGET else source)).sum(-1).mean()
 
 # %% ../../nbs/losses/22_fine_grained.ipynb #marginal
 def domain_logit(
