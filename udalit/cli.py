@@ -22,10 +22,8 @@ from .core import InputError, explain, read_json
 from .data.datasets import folders
 from .data.tasks import DRAWN, TASKS, find_task
 from .evaluate import evaluate as score, predictions, results_text
-from .labels import CITYSCAPES
-from .methods import METHODS, TERMS, Setup, Train, build_terms, check_plan, find_method, settings_for, term_arguments
+from .methods import METHODS, TERMS, find_method, settings_for, term_arguments
 from .metrics import score_rows
-from .nets.generators import deeplab_v2
 from .runs import describe_stage, open_run
 
 # %% ../nbs/70_cli.ipynb #parse
@@ -98,13 +96,12 @@ def plan(
 ):
     "Show what METHOD does: its stages, their terms with all arguments, and the settings; whatever `--set` can change."
     method = find_method(changed(method, fidelity, inter, without, with_, set_))
-    check_plan(method)
     settings = settings_for(backbone, method)
-    setup = Setup(deeplab_v2('small', len(CITYSCAPES), **settings.of_network()), settings, CITYSCAPES)
+    terms = experiments.terms_by_stage(method, settings)
     print(method.name)
     for stage in method.stages:
         print(f'\n{stage.name}: {describe_stage(stage, {})}')
-        for name, term in build_terms(stage.terms, setup, method.changes, stage.name).items() if isinstance(stage, Train) else ():
+        for name, term in terms.get(stage.name, {}).items():
             values = {key: getattr(term, key, None) for key in term_arguments(term)}
             print(f'  {name}: ' + ', '.join(key if value is None else f'{key} {value}' for key, value in values.items()))
     print('\nsettings: ' + ', '.join(f'{name} {value}' for name, value in vars(settings).items()))
