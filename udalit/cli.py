@@ -24,7 +24,7 @@ from .data.tasks import DRAWN, TASKS, find_task
 from .evaluate import evaluate as score, predictions, results_text
 from .methods import METHODS, TERMS, find_method, settings_for, term_arguments
 from .metrics import score_rows
-from .runs import describe_stage, open_run
+from .runs import describe_stage, open_run, require_device
 
 # %% ../nbs/70_cli.ipynb #parse
 def parse_size(
@@ -177,7 +177,7 @@ def table(
 # %% ../nbs/70_cli.ipynb #on-device
 def on_device(loaded: tuple, device: str | None) -> tuple:
     "What `load_run` gave, its network on the GPU if there is one and `device` does not say cpu."
-    if device not in (None, 'cpu'): raise InputError(f'device "{device}": give cpu, or nothing for the best that is there.')
+    require_device(device)
     network, *rest = loaded
     return network.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')), *rest
 

@@ -7,8 +7,8 @@ __all__ = ['STAGES', 'KNOWN', 'Run', 'open_run', 'compare', 'save_checkpoint', '
            'Work', 'learnt_from', 'adapted_to', 'ranked', 'pairs', 'order_of', 'judge', 'train_stage', 'settings_of',
            'start_weights', 'take_up', 'noted', 'keep_best', 'leave', 'anyone', 'finish_training', 'pseudo_stage',
            'split_stage', 'rank_stage', 'finish', 'load_space', 'load_network', 'load_run', 'take_stage', 'network_of',
-           'require_taken', 'restyle_stage', 'require_fit', 'require_known', 'claimed', 'fit', 'new_accelerator',
-           'describe_stage', 'describe_network', 'publish']
+           'require_taken', 'restyle_stage', 'require_fit', 'require_known', 'claimed', 'fit', 'require_device',
+           'new_accelerator', 'describe_stage', 'describe_network', 'publish']
 
 # %% ../nbs/43_runs.ipynb #imports
 import contextlib, math, os, shutil, signal, threading, time
@@ -484,10 +484,14 @@ def fit(
     return run
 
 # %% ../nbs/43_runs.ipynb #new-accelerator
+def require_device(device: str | None):
+    "An `InputError` unless `device` is None (the best that is there) or 'cpu'."
+    if device not in (None, 'cpu'): raise InputError(f'device "{device}": give cpu, or nothing for the best that is there.')
+
 def new_accelerator(settings: Settings, precision: str, device: str | None) -> Accelerator:
     "Accelerate's device, precision and processes; a second one in this process may differ from the first."
     if precision not in ('no', 'bf16', 'fp16'): raise InputError(f'precision "{precision}": choose no, bf16 or fp16.')
-    if device not in (None, 'cpu'): raise InputError(f'device "{device}": give cpu, or nothing for the best that is there.')
+    require_device(device)
     if precision == 'fp16' and (device == 'cpu' or not torch.cuda.is_available()):
         raise InputError('precision fp16 needs a CUDA GPU; bf16 runs on a CPU, too.')
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
