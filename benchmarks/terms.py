@@ -1,6 +1,6 @@
 """What does each loss cost? The time of a training step with it, as a ratio to the plain adversarial step (seg + adv).
 
-Both steps are whole optimiser steps of `udalit.train.Trainer`: two networks of the same first weights learn from the same drawn
+Both steps are whole optimiser steps of `udalit.training.step.Trainer`: two networks of the same first weights learn from the same drawn
 streets, held in memory, A B A B … in one process, so that whatever else the machine does slows both.
 `+ X`: seg + adv with X added. `X` alone: with X in the place of the term of its name, or of adv where it is the method's adversary.
 `ratio` is the median of time with / time without, pair by pair, with its quartiles. The aim: at most 10 % more on a GPU, 15 % on a
@@ -21,14 +21,14 @@ from torch.utils.data import default_collate
 
 import udalit
 from udalit.data.transforms import as_plain
-from udalit.data.worlds import Streets
+from udalit.worlds.streets import Streets
 from udalit.labels import CITYSCAPES, IGNORE
 from udalit.losses.matching import Matching
-from udalit.methods import PAINTING, TERMS, Setup, build_terms, parse_entry, settings_for
+from udalit.methods.plans import PAINTING, TERMS, Setup, build_terms, parse_entry, settings_for
 from udalit.nets.generators import BACKBONES, deeplab_v2
 from udalit.nets.regions import at_stride
-from udalit.runs import new_accelerator
-from udalit.train import Trainer
+from udalit.runs.fit import new_accelerator
+from udalit.training.step import Trainer
 
 LABELLED = 'seg_target', 'kld', 'intra'      # read pseudo-labels of the target
 TWO_HEADS = 'seg=focal', 'weights', 'local'  # compare two heads; the plain step then has them, too
