@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 
 from ..core import InputError
 from .datasets import camvid, cityscapes, folders, gta5, synthia
-from ..worlds.aerial import ensure_aerial
-from ..worlds.streets import ensure_streets
+from ..worlds.written import ensure_aerial, ensure_streets
 from ..labels import CITYSCAPES, LabelSpace, read_classes
 
 # %% ../../nbs/data/14_tasks.ipynb #task

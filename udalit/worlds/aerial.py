@@ -4,24 +4,23 @@
 
 # %% auto #0
 __all__ = ['BUILDINGS', 'SHARED', 'TOWN', 'SUBURB', 'AERIAL_STYLES', 'SPAN', 'ALTITUDE', 'SURFACES', 'ROOF', 'FACES', 'NORMALS',
-           'CROWN', 'BLOCKS', 'CLASS_LIST', 'AERIAL_VERSION', 'AerialStyle', 'turned', 'rectangle', 'Tile', 'paint',
-           'lit', 'add_roof', 'add_tree', 'add_car', 'add_house', 'add_lot', 'fill_lots', 'fill_field', 'fill_parking',
-           'add_blocks', 'draw_tile', 'require_aerial', 'Aerial', 'describe_tiles', 'write_tiles', 'ensure_aerial']
+           'CROWN', 'BLOCKS', 'AerialStyle', 'turned', 'rectangle', 'Tile', 'paint', 'lit', 'add_roof', 'add_tree',
+           'add_car', 'add_house', 'add_lot', 'fill_lots', 'fill_field', 'fill_parking', 'add_blocks', 'draw_tile',
+           'require_aerial', 'Aerial']
 
 # %% ../../nbs/worlds/06_aerial.ipynb #imports
 import cmath, math
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..core import InputError, derive, write_text
-from ..files import write_ids, write_image
-from .streets import (Camera, Canvas, Drawn, Scene, describe, dim, finish, is_complete, noise, regular, require_labels,
-                                write_scenes)
+from ..core import InputError
 from ..labels import make_space
+from .canvas import Camera, Canvas, dim, regular
+from .patterns import noise
+from .streets import Drawn, Scene, finish
 
 # %% ../../nbs/worlds/06_aerial.ipynb #space
 BUILDINGS = make_space('buildings', ['background', 'building'], [(52, 58, 64), (238, 120, 50)], things=['building'])
@@ -226,41 +225,3 @@ class Aerial(Drawn):
     "Tiles seen from above, 'town' (source) or 'suburb' (target), at least 32 × 32."
     space, styles, usual = BUILDINGS, AERIAL_STYLES, (128, 128)
     require, paint = staticmethod(require_aerial), staticmethod(draw_tile)
-
-# %% ../../nbs/worlds/06_aerial.ipynb #write-tiles
-CLASS_LIST = 'background 52 58 64\nbuilding 238 120 50 *\n'  # as `read_classes` reads it
-AERIAL_VERSION = 1  # of the drawing: raise it when tiles change, and tiles on disk are drawn anew
-
-def describe_tiles(tiles: Aerial) -> dict:
-    "What tells one written set of tiles from another."
-    return describe(tiles, tiles=AERIAL_VERSION) | dict(world='aerial')
-
-def write_tiles(tiles: Aerial, root: Path):
-    "Write labelled tiles to `root/images`, and palettised id masks of the same names to `root/masks`."
-    require_labels(tiles)
-    folders = [root/'images', root/'masks']
-    def write(i, image, ids):
-        paths = [folder/f'{tiles.names[i]}.png' for folder in folders]
-        write_image(paths[0], image)
-        write_ids(paths[1], ids, BUILDINGS.palette)
-        return paths
-    write_scenes(tiles, root/'world.json', folders, write, describe_tiles(tiles))
-
-# %% ../../nbs/worlds/06_aerial.ipynb #ensure-aerial
-def ensure_aerial(
-    root: str | Path,                     # gets classes.txt, source/ (town), target/ and test/ (suburb), each with images/ and masks/
-    size: tuple[int, int] = (128, 128),   # (width, height) in pixels
-    train: tuple[int, int] = (300, 300),  # source and target tiles to train on
-    test: int = 100,                      # target tiles to test on, none of which is trained on
-    seed: int = 0,
-) -> Path:                                # root
-    "Make sure that this two-domain task is on disk; a part that is missing, unfinished or of other settings is written anew."
-    root, classes = Path(root), Path(root)/'classes.txt'
-    parts = {part: Aerial(domain, n, size, derive(seed, part), keep=False)
-             for part, domain, n in (('source', 'town', train[0]), ('target', 'suburb', train[1]), ('test', 'suburb', test))}
-    if not classes.is_file(): write_text(classes, CLASS_LIST)
-    if classes.read_text(encoding='utf-8') != CLASS_LIST:
-        raise InputError(f'{classes}: this is not the class list of the drawn tiles; choose another folder for them.')
-    for part, tiles in parts.items():
-        if not is_complete(root/part/'world.json', describe_tiles(tiles), '*/*.png'): write_tiles(tiles, root/part)
-    return root
