@@ -21,9 +21,9 @@ from .experiments import one as experiments
 from .core import InputError, explain, read_json
 from .data.datasets import folders
 from .data.tasks import DRAWN, TASKS, find_task
-from .evaluation.evaluate import evaluate as score, predictions, results_text
+from .evaluation.evaluate import evaluate as score, predictions
+from .evaluation.results import results_text, score_rows
 from .methods.plans import METHODS, TERMS, find_method, settings_for, term_arguments
-from .evaluation.metrics import score_rows
 from .runs.fit import describe_stage, open_run, require_device
 
 # %% ../nbs/85_cli.ipynb #parse

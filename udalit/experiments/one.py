@@ -18,14 +18,16 @@ from ..core import derive, is_main, read_json, require_space, write_json
 from ..data.datasets import check, fingerprint, subset
 from ..files import write_ids, write_image
 from ..data.tasks import DRAWN, Task, find_task
-from ..evaluation.evaluate import evaluate, predictions, read_results, results_html, results_text, write_results
+from ..evaluation.evaluate import evaluate, predictions
+from ..evaluation.results import read_results, results_html, results_text, score_rows, write_results
 from ..labels import CITYSCAPES, LabelSpace, colorize
 from ..losses.terms import Term
 from ..methods.plans import Method, Settings, Setup, build_terms, check_plan, find_method, settings_for
-from ..evaluation.metrics import Scores, score_rows
+from ..evaluation.metrics import Scores
 from ..nets.generators import deeplab_v2, load_generator
 from ..runs.fit import Run, compare, fit, load_run, require_fit
-from ..evaluation.show import confusion_picture, curves, figure_to_png, html_report, iou_bars, panel, show_batch
+from ..evaluation.show import confusion_picture, curves, iou_bars, panel, show_batch
+from ..evaluation.report import figure_to_png, html_report
 from ..training.watch import Journal, read_history
 
 # %% ../../nbs/experiments/80_one.ipynb #check-task
