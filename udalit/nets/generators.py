@@ -6,8 +6,7 @@
 __all__ = ['BATCHNORM', 'BACKBONES', 'Maps', 'single', 'upsample', 'dilate', 'Encoder', 'resnet_encoder', 'vgg_encoder',
            'mobilenet_encoder', 'Residual', 'small_encoder', 'ASPP', 'Generator', 'BatchNormPolicy', 'FixedStatistics',
            'set_batchnorm', 'read_weights', 'named_weights', 'Coverage', 'weight_coverage', 'load_backbone',
-           'deeplab_v2', 'save_generator', 'load_generator', 'parameter_groups', 'Wrapped', 'wrap', 'Features',
-           'rehead']
+           'deeplab_v2', 'save_generator', 'load_generator', 'Wrapped', 'wrap', 'Features', 'rehead']
 
 # %% ../../nbs/nets/24_generators.ipynb #imports
 import copyreg, difflib, re
@@ -150,7 +149,7 @@ class ASPP(nn.Module):
 # %% ../../nbs/nets/24_generators.ipynb #generator
 class Generator(nn.Module):
     "An encoder, one or more heads on its features, perhaps an auxiliary head on its middle stage. Source: ISIA-5"
-    head_modules = ('heads', 'auxiliary')  # what `parameter_groups` trains faster
+    head_modules = ('heads', 'auxiliary')  # what learns at a rate of its own: `udalit.training.optimisers`
 
     def __init__(self,
         encoder: nn.Module,                 # images -> (intermediate, features); has `.channels`, a pair
@@ -352,24 +351,6 @@ def load_generator(
                          'Build the generator with the backbone, heads and auxiliary head it was saved with.')
     generator.load_state_dict(state)
     return generator
-
-# %% ../../nbs/nets/24_generators.ipynb #parameter-groups
-def parameter_groups(
-    generator: nn.Module,
-    lr: float,                      # of the encoder
-    head_factor: float = 10,        # times `lr` for the heads
-    repeat_backbone: bool = False,  # the official code's repeated encoder weights, as a larger learning rate
-) -> list[dict]:                    # for an optimiser: dicts of name, params, lr
-    "Every trainable parameter once, in groups 'backbone' (with repeats also 'backbone×3', …) and 'head'."
-    groups = {}
-    for name, parameter in generator.named_parameters():
-        if not parameter.requires_grad: continue
-        head = name.startswith(tuple(f'{module}.' for module in generator.head_modules))
-        times = name.count('.') - 1 if repeat_backbone and not head else 1  # modules around it, inside the encoder
-        label = 'head' if head else 'backbone' if times == 1 else f'backbone×{times}'
-        group = groups.setdefault(label, dict(name=label, params=[], lr=lr*(head_factor if head else times)))
-        group['params'].append(parameter)
-    return list(groups.values())
 
 # %% ../../nbs/nets/24_generators.ipynb #read-logits
 def _logits(output) -> tuple[Tensor, Tensor | None]:

@@ -42,7 +42,8 @@ from ..nets.translators import Translator
 from ..predict import device_of, evaluating, mean_entropy
 from ..pseudo import PseudoLabelled, easy_and_hard, label_set, split_set
 from ..restyle import restyle_set, restyled
-from ..training.step import OPTIMIZERS, Trainer
+from ..training.optimisers import OPTIMIZERS
+from ..training.step import Trainer
 from ..training.watch import Journal, Stopwatch, Watch
 
 # %% ../../nbs/runs/66_fit.ipynb #run
