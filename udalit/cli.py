@@ -24,7 +24,8 @@ from .data.tasks import DRAWN, TASKS, find_task
 from .evaluation.evaluate import evaluate as score, predictions
 from .evaluation.results import results_text, score_rows
 from .methods.plans import METHODS, TERMS, find_method, settings_for, term_arguments
-from .runs.fit import describe_stage, open_run, require_device
+from .runs.fit import describe_stage, require_device
+from .runs.folder import open_run
 
 # %% ../nbs/85_cli.ipynb #parse
 def parse_size(

@@ -25,7 +25,8 @@ from ..losses.terms import Term
 from ..methods.plans import Method, Settings, Setup, build_terms, check_plan, find_method, settings_for
 from ..evaluation.metrics import Scores
 from ..nets.generators import deeplab_v2, load_generator
-from ..runs.fit import Run, compare, fit, load_run, require_fit
+from ..runs.fit import fit, require_fit
+from ..runs.folder import Run, compare, load_run
 from ..evaluation.show import confusion_picture, curves, iou_bars, panel, show_batch
 from ..evaluation.report import figure_to_png, html_report
 from ..training.watch import Journal, read_history
