@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .core import InputError
 from .data.transforms import normalize_batch
-from .nets.generators import upsample
+from .nets.tensors import upsample
 
 # %% ../nbs/40_predict.ipynb #evaluating
 @contextlib.contextmanager

@@ -24,7 +24,8 @@ from ..labels import CITYSCAPES, LabelSpace, colorize
 from ..losses.terms import Term
 from ..methods.plans import Method, Settings, Setup, build_terms, check_plan, find_method, settings_for
 from ..evaluation.metrics import Scores
-from ..nets.generators import deeplab_v2, load_generator
+from ..nets.generators import deeplab_v2
+from ..nets.weights import load_generator
 from ..runs.fit import fit, require_fit
 from ..runs.folder import Run, compare, load_run
 from ..evaluation.show import confusion_picture, curves, iou_bars, panel, show_batch

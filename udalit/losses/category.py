@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import InputError
 from .terms import Term
-from ..nets.generators import single, upsample
+from ..nets.tensors import single, upsample
 from ..nets.passes import Pass
 
 # %% ../../nbs/losses/36_category.ipynb #cosine

@@ -16,8 +16,8 @@ from ..core import InputError
 from .adversarial import SOURCE, TARGET, domain_accuracy
 from .terms import Term, frozen, require_channels
 from ..nets.discriminators import FeatureDiscriminator
-from ..nets.generators import single, upsample
-from ..nets.passes import class_softmax
+from ..nets.tensors import class_softmax, single, upsample
+
 
 # %% ../../nbs/losses/34_fine_grained.ipynb #binary
 def binary_encoding(

@@ -15,7 +15,7 @@ from ..core import InputError
 from ..labels import IGNORE
 from .terms import Term, frozen, require_heads
 from ..nets.discriminators import OutputDiscriminator
-from ..nets.generators import single
+from ..nets.tensors import single
 
 # %% ../../nbs/losses/38_intra_domain.ipynb #split
 def split_pixels(

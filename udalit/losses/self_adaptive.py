@@ -14,8 +14,8 @@ from ..core import InputError
 from .adversarial import SOURCE, TARGET, domain_accuracy, domain_loss
 from .terms import Term, frozen, require_heads
 from ..nets.discriminators import OutputDiscriminator
-from ..nets.generators import single
-from ..nets.passes import class_softmax
+from ..nets.tensors import class_softmax, single
+
 
 # %% ../../nbs/losses/35_self_adaptive.ipynb #weight-discrepancy
 def weight_discrepancy(

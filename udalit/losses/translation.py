@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core import InputError
 from .adversarial import domain_accuracy
 from .terms import Term, frozen
-from ..nets.generators import single
+from ..nets.tensors import single
 from ..nets.translators import CyclePass, PatchDiscriminator
 
 # %% ../../nbs/losses/39_translation.ipynb #least-squares

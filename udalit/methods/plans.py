@@ -58,7 +58,7 @@ class Settings:
     discriminator_poly: bool = True     # does D's rate decay, too? (CLAN and ISIA papers: constant 5e-5)
     discriminator_width: int = 64       # channels of D's first convolution
     feature_width: int = 256            # channels of the first convolution of a D on features (FADA)
-    batchnorm: str = 'affine-frozen'    # a policy of `udalit.nets.generators`
+    batchnorm: str = 'affine-frozen'    # a policy of `udalit.nets.batchnorm`
     statistics: str = 'both'            # whose passes move BatchNorm's running statistics: 'both' domains', or the 'target's alone
     auxiliary: bool = False             # a head on layer3, supervised and aligned too
     heads: int = 1                      # of the network, summed: 2 for CLAN

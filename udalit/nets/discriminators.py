@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import InputError
-from .generators import upsample
+from .tensors import upsample
 
 # %% ../../nbs/nets/26_discriminators.ipynb #output-discriminator
 class OutputDiscriminator(nn.Module):

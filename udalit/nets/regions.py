@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core import InputError
 from ..labels import IGNORE
-from .generators import single
+from .tensors import single
 
 # %% ../../nbs/nets/27_regions.ipynb #at-stride
 def at_stride(

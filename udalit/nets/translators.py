@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..core import InputError
 from ..data.transforms import Normalize, denormalize, normalize_batch
-from .generators import single
+from .tensors import single
 
 # %% ../../nbs/nets/29_translators.ipynb #range
 TANH = Normalize('tanh', mean=(127.5,)*3, std=(127.5,)*3)  # grey levels 0 … 255 to −1 … 1

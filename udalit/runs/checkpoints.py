@@ -15,7 +15,7 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 
 from ..core import InputError, rng_state, set_rng_state, writing, writing_folder
-from ..nets.generators import load_generator, save_generator
+from ..nets.weights import load_generator, save_generator
 from ..training.step import Trainer
 
 # %% ../../nbs/runs/64_checkpoints.ipynb #save-checkpoint

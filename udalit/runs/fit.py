@@ -23,7 +23,8 @@ from ..core import InputError
 from ..data.tasks import Task
 from ..data.transforms import AUGMENTATIONS
 from ..methods.plans import Method, Settings, Setup, Take, Train, build_terms, check_plan, find_method
-from ..nets.generators import BATCHNORM, load_generator, save_generator
+from ..nets.weights import load_generator, save_generator
+from ..nets.batchnorm import BATCHNORM
 from ..predict import device_of, evaluating
 from .folder import Run, claimed, open_run, publish
 from .stages import STAGES, Work, require_taken, settings_of

@@ -16,7 +16,8 @@ from torch import nn
 
 from ..core import InputError, read_json, write_json, writing
 from ..labels import LabelSpace
-from ..nets.generators import deeplab_v2, load_generator
+from ..nets.generators import deeplab_v2
+from ..nets.weights import load_generator
 
 # %% ../../nbs/runs/63_folder.ipynb #run
 @dataclass(frozen=True)

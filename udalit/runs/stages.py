@@ -26,7 +26,8 @@ from ..data.loaders import ClassBalanced, endless_loader, shuffled, test_loader
 from ..data.tasks import Task
 from ..data.transforms import Preprocess, preprocess
 from ..methods.plans import Method, PseudoLabel, Rank, Restyle, Settings, Setup, Split, Take, Train, build_terms
-from ..nets.generators import load_generator, save_generator, set_batchnorm
+from ..nets.weights import load_generator, save_generator
+from ..nets.batchnorm import set_batchnorm
 from ..nets.translators import Translator
 from ..predict import mean_entropy
 from ..pseudo import PseudoLabelled, easy_and_hard, label_set, split_set
