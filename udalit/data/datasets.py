@@ -24,7 +24,7 @@ from torchvision import tv_tensors
 
 from ..core import InputError, progress_bar
 from ..files import IMAGE_SUFFIXES, image_size, is_whole, list_files, read_ids, read_image, read_red16
-from ..labels import (CAMVID, CAMVID_IDS, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS, SYNTHIA_IDS_LANES,
+from ..labels import (CAMVID, CAMVID_IDS, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
                            IdTable, LabelSpace, identity_ids, make_space, read_classes)
 
 # %% ../../nbs/data/11_datasets.ipynb #scenes
@@ -149,7 +149,9 @@ def synthia(
     if not (root/'RGB').is_dir() and (root/'RAND_CITYSCAPES').is_dir(): root = root/'RAND_CITYSCAPES'
     images = find_images(root/'RGB', layout)
     files = pair_files(images, find_images(root/'GT'/'LABELS', layout), root/'GT'/'LABELS') if labelled else (list(images.values()), None)
-    return Scenes(*files, CITYSCAPES, SYNTHIA_IDS_LANES if lanes_as_road else SYNTHIA_IDS, read_red16, 'synthia')
+    ids = SYNTHIA_IDS
+    if lanes_as_road: ids = IdTable('synthia, lane marking as road', ids.to_train | {22: 0}, ids.known)
+    return Scenes(*files, CITYSCAPES, ids, read_red16, 'synthia')
 
 # %% ../../nbs/data/11_datasets.ipynb #cityscapes
 def cityscapes(
