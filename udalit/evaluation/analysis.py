@@ -28,7 +28,7 @@ from ..data.transforms import Preprocess
 from ..labels import LabelSpace
 from ..nets.passes import Pass
 from ..nets.regions import at_stride
-from ..predict import evaluating, prepare
+from ..predict import _prepare, evaluating
 from .show import Sheet
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #statistics
@@ -86,7 +86,7 @@ def look(
 
 def see(network: nn.Module, images: Tensor) -> Pass:
     "What the network makes of raw images, in evaluation mode."
-    images = prepare(network, images)
+    images = _prepare(network, images)
     with evaluating(network): maps = network(images)
     if not hasattr(maps, 'features'): raise InputError(f'{type(network).__name__} gives no features; `wrap` it first.')
     return Pass(images, maps)
