@@ -190,6 +190,7 @@ def _canonical(value):
     if value is None or isinstance(value, (bool, int, str)): return value
     if isinstance(value, float): return int(value) if value.is_integer() else value
     if isinstance(value, Path): return value.as_posix()
+    if isinstance(value, np.generic): return _canonical(value.item())
     if isinstance(value, (list, tuple)): return [_canonical(part) for part in value]
     if isinstance(value, dict):
         pairs = [[_canonical(key), _canonical(part)] for key, part in value.items()]
