@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..core import InputError
 from ..labels import LabelSpace, colorize
-from .results import class_columns, summarize
+from .results import _class_columns, summarize
 
 # %% ../../nbs/evaluation/73_show.ipynb #sheet
 def png_bytes(figure: Figure, dpi: int = 130) -> bytes:
@@ -209,7 +209,7 @@ def iou_bars(
     "mIoU and the IoU of each class as grouped bars, one colour per method and stage."
     if not rows: raise InputError('no rows of results to draw.')
     lines = [x for x in summarize(rows) if (x.task, x.protocol) == (rows[0]['task'], rows[0]['protocol'])]
-    columns = ['miou', *(c for c in class_columns(rows) if any(x.mean.get(c) is not None for x in lines))]
+    columns = ['miou', *(c for c in _class_columns(rows) if any(x.mean.get(c) is not None for x in lines))]
     figure = Sheet(figsize=(min(9, 1.5 + 0.1*len(columns)*(len(lines) + 1.5)), 2.4), layout='constrained')
     ax, places, width = figure.subplots(), np.arange(len(columns)), 0.8/len(lines)
     for i, (line, colour) in enumerate(zip(lines, seaborn.color_palette('colorblind', len(lines)))):
