@@ -18,7 +18,6 @@ from .terms import Term, frozen, require_channels
 from ..nets.discriminators import FeatureDiscriminator
 from ..nets.tensors import class_softmax, single, upsample
 
-
 # %% ../../nbs/losses/34_fine_grained.ipynb #binary
 def binary_encoding(
     logits: Tensor,  # (b, K, H, W)

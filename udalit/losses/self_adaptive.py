@@ -16,7 +16,6 @@ from .terms import Term, frozen, require_heads
 from ..nets.discriminators import OutputDiscriminator
 from ..nets.tensors import class_softmax, single
 
-
 # %% ../../nbs/losses/35_self_adaptive.ipynb #weight-discrepancy
 def weight_discrepancy(
     first: list[Tensor],   # one head's weights, of any shapes
