@@ -29,7 +29,7 @@ from ..labels import LabelSpace
 from ..nets.passes import Pass
 from ..nets.regions import at_stride
 from ..predict import _prepare, evaluating
-from .show import Sheet
+from .show import _Sheet
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #statistics
 class CentreStatistics:
@@ -291,7 +291,7 @@ def ccd_bars(
     "Grouped bars, one colour for each network; the mean is over the classes for which all networks have a number."
     ids, table = common(values, space)
     table = np.concatenate([table.mean(1, keepdims=True), table], 1)
-    figure = Sheet(figsize=(min(9, 1.5 + 0.1*table.shape[1]*(len(table) + 1.5)), 2.4), layout='constrained')
+    figure = _Sheet(figsize=(min(9, 1.5 + 0.1*table.shape[1]*(len(table) + 1.5)), 2.4), layout='constrained')
     ax, width = figure.subplots(), 0.8/len(table)
     for i, (label, row, colour) in enumerate(zip(values, table, seaborn.color_palette('colorblind', len(table)))):
         ax.bar(np.arange(len(row)) + (i - (len(table) - 1)/2)*width, row, width, color=colour, label=label)
@@ -312,7 +312,7 @@ def embedding_picture(
 ) -> Figure:
     "Points in their class's colour, with one kind of mark for each domain; a panel for each embedding."
     if isinstance(embeddings, Embedding): embeddings = {'': embeddings}
-    figure = Sheet(figsize=(width*len(embeddings), width + 0.5), layout='constrained')
+    figure = _Sheet(figsize=(width*len(embeddings), width + 0.5), layout='constrained')
     marks, colours = {}, np.divide(space.palette, 255)
     for ax, (title, e) in zip(figure.subplots(1, len(embeddings), squeeze=False)[0], embeddings.items()):
         for domain in dict.fromkeys(e.domains.tolist()):
