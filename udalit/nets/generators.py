@@ -34,7 +34,10 @@ class ASPP(nn.Module):
         dilations: tuple[int, ...] = (6, 12, 18, 24),  # (6, 12): what AdaptSegNet's and SIM's code computed
     ):
         super().__init__()
-        self.branches = nn.ModuleList(nn.Conv2d(channels, num_classes, 3, padding=d, dilation=d) for d in dilations)
+        self.branches = nn.ModuleList()
+        for dilation in dilations:
+            branch = nn.Conv2d(channels, num_classes, 3, padding=dilation, dilation=dilation)
+            self.branches.append(branch)
         for branch in self.branches:
             nn.init.normal_(branch.weight, std=0.01)
             nn.init.zeros_(branch.bias)
@@ -44,7 +47,7 @@ class ASPP(nn.Module):
 
 # %% ../../nbs/nets/24_generators.ipynb #generator
 class Generator(nn.Module):
-    "An encoder, one or more heads on its features, perhaps an auxiliary head on its middle stage. Source: ISIA-5"
+    "An encoder, heads on its features, perhaps an auxiliary head on its middle stage. Source: ISIA-5"
     head_modules = ('heads', 'auxiliary')  # what learns at a rate of its own: `udalit.training.optimisers`
 
     def __init__(self,
@@ -52,13 +55,13 @@ class Generator(nn.Module):
         heads: list[nn.Module],             # each: features -> logits
         num_classes: int,
         auxiliary: nn.Module | None = None, # intermediate -> logits
-        normalize: str = 'imagenet',        # the recipe its images are normalised with: 'imagenet' or 'caffe'
-        decoders: int = 1,                  # 2: the first head is the source's, the second the target's; else their logits are summed
+        normalize: str = 'imagenet',        # how its images are normalised: 'imagenet' or 'caffe'
+        decoders: int = 1,                  # 1: logits are summed; 2: the source's head, then the target's
     ):
         super().__init__()
         self.encoder, self.heads, self.auxiliary = encoder, nn.ModuleList(heads), auxiliary
-        self.num_classes, self.feature_channels, self.normalize = num_classes, encoder.channels[1], normalize
-        self.decoders = decoders
+        self.num_classes, self.feature_channels = num_classes, encoder.channels[1]
+        self.normalize, self.decoders = normalize, decoders
 
     def forward(self, images: Tensor, domain: str = 'target') -> Maps:  # (b, 3, H, W)
         intermediate, features = self.encoder(images)           # (b, c, h, w)
@@ -67,32 +70,43 @@ class Generator(nn.Module):
         logits = sum(heads) if self.decoders == 1 else heads[domain == 'target']
         return Maps(features, logits, aux, heads if len(heads) > 1 else ())
 
-# %% ../../nbs/nets/24_generators.ipynb #deeplab
-BACKBONES = {name: partial(resnet_encoder, name) for name in ('resnet101', 'resnet50', 'resnet18')}
-BACKBONES |= dict(vgg16=vgg_encoder, mobilenet_v2=mobilenet_encoder, small=small_encoder)
+# %% ../../nbs/nets/24_generators.ipynb #backbones
+BACKBONES = {
+    'resnet101': partial(resnet_encoder, 'resnet101'),
+    'resnet50': partial(resnet_encoder, 'resnet50'),
+    'resnet18': partial(resnet_encoder, 'resnet18'),
+    'vgg16': vgg_encoder,
+    'mobilenet_v2': mobilenet_encoder,
+    'small': small_encoder,
+}
 
+# %% ../../nbs/nets/24_generators.ipynb #deeplab
 def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`
     num_classes: int = 19,             # K ≥ 2
     *,
-    weights: str | Path | None = None, # for the encoder: a file, a torchvision weights name (downloads), None for random ones
+    weights: str | Path | None = None, # the encoder's: a file, torchvision name (downloads); None: random
     auxiliary: bool = False,           # a head on the last stage but one, too
     heads: int = 1,                    # 2 for CLAN
     decoders: int = 1,                 # 2: one for each domain, as ISIA+AIM writes it
-    dilations: tuple[int, ...] | None = None,  # of the heads; None: (1, 3, 6, 12) for 'small', else (6, 12, 18, 24)
+    dilations: tuple[int, ...] | None = None,  # of the heads; None: (6, 12, 18, 24), 'small': (1, 3, 6, 12)
     batchnorm: str = 'free',           # a key of `BATCHNORM`
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
 ) -> Generator:
     "The papers' segmentation network, at stride 8."
-    if backbone not in BACKBONES: raise InputError(f'{backbone!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
-    if num_classes < 2: raise InputError(f'num_classes is {num_classes}; at least 2 are needed (foreground and background).')
-    if heads < 1: raise InputError(f'heads is {heads}; at least 1 is needed.')
-    if decoders not in (1, 2) or heads > 1 < decoders:
-        raise InputError(f'decoders is {decoders}, heads {heads}: two domains need 1 decoder or 2, and two decoders have one head each.')
+    if backbone not in BACKBONES:
+        raise InputError(f'{backbone!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
+    if num_classes < 2:
+        raise InputError(f'`num_classes` is {num_classes}; at least 2 are needed (object and background).')
+    if heads < 1: raise InputError(f'`heads` is {heads}; at least 1 is needed.')
+    if decoders not in (1, 2) or (decoders == 2 and heads > 1):
+        raise InputError(f'`decoders` is {decoders}, `heads` {heads}: two domains need 1 decoder or 2, '
+                         'and two decoders have one head each.')
     encoder = BACKBONES[backbone]()
-    dilations = tuple(dilations or ((1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)))
-    middle, channels = encoder.channels
     if weights is not None: load_encoder(encoder, weights)
-    generator = Generator(encoder, [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))], num_classes,
-                          ASPP(middle, num_classes, dilations) if auxiliary else None, normalize, decoders)
+    if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
+    middle, channels = encoder.channels
+    on_features = [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))]
+    on_middle = ASPP(middle, num_classes, dilations) if auxiliary else None
+    generator = Generator(encoder, on_features, num_classes, on_middle, normalize, decoders)
     return set_batchnorm(generator, batchnorm)

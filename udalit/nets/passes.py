@@ -7,8 +7,8 @@ __all__ = ['Pass', 'detached', 'forward_pass']
 
 # %% ../../nbs/nets/28_passes.ipynb #imports
 from collections.abc import Callable
-from functools import cached_property
 
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..data.transforms import normalize_batch
@@ -18,7 +18,7 @@ from .tensors import class_softmax, upsample
 
 # %% ../../nbs/nets/28_passes.ipynb #pass
 class Pass:
-    "Images of one domain and what the network made of them; what follows from that is computed once, on demand."
+    "Images of one domain and what the network made of them; what follows is computed once, on demand."
     def __init__(self,
         images: Tensor,               # (b, 3, H, W) as the network saw them
         maps: Maps,                   # features and logits at stride 8
@@ -26,8 +26,9 @@ class Pass:
         names: tuple[str, ...] = (),  # of the images
         confidence: Tensor | None = None,  # (b, H, W) in [0, 1], of the network that made the pseudo-labels
     ):
-        self.images, self.maps, self.labels, self.names, self.confidence = images, maps, labels, tuple(names), confidence
-        self.found = {}  # what terms had computed `once`
+        self.images, self.maps, self.labels = images, maps, labels
+        self.names, self.confidence = tuple(names), confidence
+        self._computed = {}
 
     @property
     def size(self) -> tuple[int, int]: return tuple(self.images.shape[-2:])  # (H, W)
@@ -36,66 +37,99 @@ class Pass:
     @property
     def logits(self) -> Tensor: return self.maps.logits      # (b, k, h, w)
 
-    @cached_property
-    def upsampled(self) -> Tensor: return upsample(self.logits, self.size)  # (b, k, H, W)
-    @cached_property
-    def probabilities(self) -> Tensor: return class_softmax(self.upsampled)  # (b, k, H, W)
-    @cached_property
-    def log_probabilities(self) -> Tensor: return self.upsampled.movedim(1, -1).log_softmax(-1).movedim(-1, 1)
-    @cached_property
-    def stride_logits(self) -> Tensor:
-        "(b, k, h, w): at the features' size, where a wrapped network gives them at another."
-        return upsample(self.logits, self.features.shape[-2:])
+    def once(self, key, compute: Callable):
+        "What `compute` gives, kept under `key` and shared by all terms and both steps of an iteration."
+        if key not in self._computed: self._computed[key] = compute()
+        return self._computed[key]
 
-    @cached_property
-    def prediction(self) -> Tensor: return self.stride_logits.detach().argmax(1)  # (b, h, w)
+# %% ../../nbs/nets/28_passes.ipynb #image-size
+@patch(as_prop=True)
+def upsampled(self: Pass) -> Tensor:
+    "(b, k, H, W): the logits at image size."
+    return self.once('upsampled', lambda: upsample(self.logits, self.size))
 
-    @cached_property
-    def stride_probabilities(self) -> Tensor: return class_softmax(self.stride_logits)  # (b, k, h, w)
-    @cached_property
-    def stride_labels(self) -> Tensor: return at_stride(self.labels, self.features.shape[-2:])  # (b, h, w)
-    @cached_property
-    def correct(self) -> Tensor: return correct_map(self.prediction, self.stride_labels)  # (b, h, w)
-    @cached_property
-    def complete(self) -> Tensor:
-        "(b, h, w): pseudo-labels where given, the prediction elsewhere."
-        return self.prediction if self.labels is None else complete_map(self.prediction, self.stride_labels)
+@patch(as_prop=True)
+def probabilities(self: Pass) -> Tensor:
+    "(b, k, H, W): soft-max over classes, at image size."
+    return self.once('probabilities', lambda: class_softmax(self.upsampled))
 
-    @cached_property
-    def class_means(self) -> tuple[Tensor, Tensor]:
-        "The mean probability vector of the pixels predicted as each class, (k, k), and their number (k,); over the whole batch."
+@patch(as_prop=True)
+def log_probabilities(self: Pass) -> Tensor:
+    "(b, k, H, W): the logarithm of `probabilities`, finite also where they are 0."
+    def compute(): return self.upsampled.movedim(1, -1).log_softmax(-1).movedim(-1, 1)
+    return self.once('log_probabilities', compute)
+
+# %% ../../nbs/nets/28_passes.ipynb #stride
+@patch(as_prop=True)
+def stride_logits(self: Pass) -> Tensor:
+    "(b, k, h, w): the logits at the features' size, where a wrapped network gives them at another."
+    return self.once('stride_logits', lambda: upsample(self.logits, self.features.shape[-2:]))
+
+@patch(as_prop=True)
+def stride_probabilities(self: Pass) -> Tensor:
+    "(b, k, h, w): soft-max over classes, at the features' size."
+    return self.once('stride_probabilities', lambda: class_softmax(self.stride_logits))
+
+@patch(as_prop=True)
+def prediction(self: Pass) -> Tensor:
+    "(b, h, w): the most probable class of each feature."
+    return self.once('prediction', lambda: self.stride_logits.detach().argmax(1))
+
+@patch(as_prop=True)
+def stride_labels(self: Pass) -> Tensor:
+    "(b, h, w): the label of each feature."
+    return self.once('stride_labels', lambda: at_stride(self.labels, self.features.shape[-2:]))
+
+# %% ../../nbs/nets/28_passes.ipynb #correct
+@patch(as_prop=True)
+def correct(self: Pass) -> Tensor:
+    "(b, h, w): the prediction where it equals the label, else 255."
+    return self.once('correct', lambda: correct_map(self.prediction, self.stride_labels))
+
+@patch(as_prop=True)
+def complete(self: Pass) -> Tensor:
+    "(b, h, w): pseudo-labels where given, the prediction elsewhere."
+    if self.labels is None: return self.prediction
+    return self.once('complete', lambda: complete_map(self.prediction, self.stride_labels))
+
+# %% ../../nbs/nets/28_passes.ipynb #class-means
+@patch(as_prop=True)
+def class_means(self: Pass) -> tuple[Tensor, Tensor]:
+    "Mean probabilities of the pixels predicted as each class, (k, k), and their number, (k,), in the batch."
+    def compute():
         k = self.logits.shape[1]
         means, areas = masked_means(self.stride_probabilities, self.prediction, k)  # (b, k, k), (b, k)
-        return (means*areas[..., None]).sum(0)/areas.sum(0).clamp(min=1)[:, None], areas.sum(0)
+        total = areas.sum(0)                                                        # (k,)
+        return (means*areas[..., None]).sum(0)/total.clamp(min=1)[:, None], total
+    return self.once('class_means', compute)
 
-    def regions(self,
-        which: str,                # the map to search: 'correct' or 'complete'
-        classes: tuple[int, ...],  # T ids
-        most: int = 10,            # regions of a class and image, the largest first
-    ) -> Regions:
-        "Connected regions; one search serves every loss that asks the same."
-        return self.once(('regions', which, tuple(classes), most), lambda: largest_regions(getattr(self, which), tuple(classes), most))
+# %% ../../nbs/nets/28_passes.ipynb #regions
+@patch
+def regions(self: Pass,
+    which: str,                # the map to search: 'correct' or 'complete'
+    classes: tuple[int, ...],  # T ids
+    max_regions: int = 10,     # of a class and image, the largest first
+) -> Regions:
+    "Connected regions; one search serves every loss that asks the same."
+    classes = tuple(classes)
+    def search(): return largest_regions(getattr(self, which), classes, max_regions)
+    return self.once(('regions', which, classes, max_regions), search)
 
-    def once(self, key, compute: Callable):
-        "What `compute` gives, kept under `key`: G's and D's step, and terms that want the same, share it."
-        if key not in self.found: self.found[key] = compute()
-        return self.found[key]
+# %% ../../nbs/nets/28_passes.ipynb #heads
+@patch
+def _seen_by(self: Pass, logits: Tensor) -> Pass:
+    "The same images with another head's logits."
+    return Pass(self.images, Maps(self.features, logits), self.labels, self.names, self.confidence)
 
-    @cached_property
-    def auxiliary(self) -> 'Pass':
-        "The same images seen by the auxiliary head."
-        return self.seen_by(self.maps.aux)
-    @cached_property
-    def heads(self) -> tuple['Pass', ...]:
-        "The same images seen by each of several heads."
-        return tuple(self.seen_by(logits) for logits in self.maps.heads)
+@patch(as_prop=True)
+def auxiliary(self: Pass) -> Pass:
+    "The same images seen by the auxiliary head."
+    return self.once('auxiliary', lambda: self._seen_by(self.maps.aux))
 
-    def seen_by(self, logits) -> 'Pass':
-        return Pass(self.images, Maps(self.features, logits), self.labels, self.names, self.confidence)
-
-    def detach(self) -> 'Pass':
-        "A pass that sends no gradient back; what was computed already is taken along."
-        return detached(self)
+@patch(as_prop=True)
+def heads(self: Pass) -> tuple[Pass, ...]:
+    "The same images seen by each of several heads."
+    return self.once('heads', lambda: tuple(self._seen_by(logits) for logits in self.maps.heads))
 
 # %% ../../nbs/nets/28_passes.ipynb #detached
 def detached(value):
@@ -103,19 +137,24 @@ def detached(value):
     if isinstance(value, Tensor): return value.detach()
     if isinstance(value, Pass):
         new = object.__new__(Pass)
-        new.__dict__.update({k: detached(v) for k, v in value.__dict__.items()})
+        new.__dict__.update({key: detached(item) for key, item in value.__dict__.items()})
         return new
-    if isinstance(value, dict): return {k: detached(v) for k, v in value.items()}
+    if isinstance(value, dict): return {key: detached(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        values = [detached(v) for v in value]
-        return type(value)(*values) if hasattr(value, '_fields') else tuple(values)
+        items = [detached(item) for item in value]
+        return type(value)(*items) if hasattr(value, '_fields') else tuple(items)
     return value
+
+@patch
+def detach(self: Pass) -> Pass:
+    "A pass that sends no gradient back; what was computed already is kept."
+    return detached(self)
 
 # %% ../../nbs/nets/28_passes.ipynb #forward-pass
 def forward_pass(
-    generator: nn.Module,  # images → Maps
-    batch: dict,           # image (b, 3, H, W) uint8, name; if there are any: label and confidence, both (b, H, W) uint8
-    domain: str = 'target',  # 'source' or 'target': whose decoder, where a generator has one for each
+    generator: nn.Module,    # images → Maps
+    batch: dict,             # image (b, 3, H, W) uint8, name; perhaps label, confidence: (b, H, W) uint8
+    domain: str = 'target',  # or 'source': whose decoder, where a generator has one for each
 ) -> Pass:
     "Normalise on the device, run the network, and keep both in a `Pass`."
     images = normalize_batch(batch['image'], generator.normalize)
