@@ -24,7 +24,9 @@ from udalit.data.transforms import as_plain
 from udalit.worlds.streets import Streets
 from udalit.labels import CITYSCAPES, IGNORE
 from udalit.losses.matching import Matching
-from udalit.methods.plans import PAINTING, TERMS, Setup, build_terms, parse_entry, settings_for
+from udalit.methods.plans import build_terms, parse_entry
+from udalit.methods.catalogue import settings_for
+from udalit.losses.terms import TERMS, Setup
 from udalit.nets.generators import BACKBONES, deeplab_v2
 from udalit.nets.regions import at_stride
 from udalit.runs.fit import new_accelerator
@@ -92,7 +94,8 @@ def compare(entry: str, plain: tuple, changed: tuple, args, accelerator) -> str:
 def steps(only: str | None):
     "(entry, terms of the plain step, terms of the other)"
     plain = dict(seg='seg', adv='adv')
-    for name, entry in [(name, f'{name}={variant}') for name, variants in TERMS.items() if name not in PAINTING for variant in variants]:
+    for name, entry in [(name, f'{name}={variant}') for name, variants in TERMS.items() for variant, (kind, _) in variants.items()
+                        if kind.trains == 'segmentation']:
         if entry in ('seg=cross-entropy', 'adv=output') or only not in (None, name, entry): continue
         yield entry, tuple(plain), tuple((plain | {name: entry}).values())
         if name in INSTEAD: yield entry, tuple(plain), ('seg', entry)

@@ -37,6 +37,10 @@ def domain_accuracy(
 # %% ../../nbs/losses/33_adversarial.ipynb #term
 class OutputAdversarial(Term):
     "Align the output space of one level, as AdaptSegNet does. Source: ADV"
+    name = 'adv'
+    variants = {'output': {}}
+    has_auxiliary = True
+
     def __init__(self,
         num_classes: int,         # K ≥ 2
         weight: float = 1e-3,     # λ_adv
@@ -47,6 +51,10 @@ class OutputAdversarial(Term):
         super().__init__(weight)
         self.auxiliary, self.halved = auxiliary, halved
         self.discriminator = OutputDiscriminator(num_classes, width)
+
+    @classmethod
+    def built_for(cls, setup):
+        return dict(num_classes=setup.num_classes, **setup.level, width=setup.settings.discriminator_width)
 
     def seen(self, domain_pass) -> Tensor:
         "What the discriminator looks at: (b, k, H, W) probabilities."
@@ -75,6 +83,9 @@ def self_information(
 # %% ../../nbs/losses/33_adversarial.ipynb #entropy-term
 class EntropyAdversarial(OutputAdversarial):
     "Align maps of weighted self-information instead of probabilities. Source: ADV, in ADVENT's form"
+    name = 'adv'
+    variants = {'entropy': {}}
+
     def shown(self, level): return level.once('information', lambda: self_information(level.probabilities))
 
 # %% ../../nbs/losses/33_adversarial.ipynb #entropy-loss
@@ -86,9 +97,17 @@ def entropy_loss(
 
 class MinimumEntropy(Term):
     "Minimise the target's entropy; with `auxiliary` that of the auxiliary head instead. Source: ADVENT (Vu et al., 2019), eq. 5"
+    name = 'ent'
+    variants = {'minimum': {}}
+    needs = {'target'}
+    has_auxiliary = True
+
     def __init__(self, weight: float = 1e-3, auxiliary: bool = False):
         super().__init__(weight)
         self.auxiliary = auxiliary
+
+    @classmethod
+    def built_for(cls, setup): return setup.level
 
     def check(self, maps): require_heads(maps, self.auxiliary)
 

@@ -113,6 +113,9 @@ READINGS = dict(mean=mean_vectors, map=map_vectors, feature=feature_vectors)
 # %% ../../nbs/losses/36_category.ipynb #term
 class CategoryAlignment(Term):
     "Align the classes of two domains. Source: ISIA-6, ISIA-7, ISIA-8"
+    name = 'isia'
+    variants = {'mean': {}, 'map': dict(reading='map'), 'feature': dict(reading='feature')}
+
     def __init__(self,
         weight: float = 1e-3,      # λ_ISIA
         reading: str = 'mean',     # what describes a class: a key of READINGS

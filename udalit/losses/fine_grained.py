@@ -86,6 +86,10 @@ def domain_logit(
 # %% ../../nbs/losses/34_fine_grained.ipynb #term
 class FineGrainedAdversarial(Term):
     "Align features class by class; the encodings come from the network's own predictions. Source: FADA-5, FADA-6"
+    name = 'fine'
+    variants = {'soft': {}, 'hard': dict(encoding='hard'), 'binary': dict(encoding='binary'),
+                'official': dict(parallel=True, halved=True)}
+
     def __init__(self,
         channels: int,             # of the features
         num_classes: int,          # K ≥ 2
@@ -103,6 +107,10 @@ class FineGrainedAdversarial(Term):
         self.options = encoding, temperature, clip, threshold
         self.encode = choose_encoding(*self.options)
         self.discriminator = FeatureDiscriminator(channels, 1 if encoding == 'binary' else num_classes, width, parallel)
+
+    @classmethod
+    def built_for(cls, setup):
+        return dict(channels=setup.channels, num_classes=setup.num_classes, width=setup.settings.feature_width)
 
     def check(self, maps): require_channels(maps, self.channels, self.num_classes)
 

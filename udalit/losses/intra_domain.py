@@ -93,6 +93,11 @@ def pseudo_labels(target) -> Tensor:  # (b, H, W) int64, 255 = hard
 # %% ../../nbs/losses/38_intra_domain.ipynb #pixel-term
 class PixelAdversarial(Term):
     "PLA: a discriminator of easy and hard target pixels, for one level of the network. Source: PIX-6"
+    name = 'intra'
+    variants = {'binary': {}}
+    needs = {'target', 'labels'}
+    has_auxiliary = True
+
     def __init__(self,
         num_classes: int,         # K ≥ 2
         weight: float = 1e-3,     # β; the paper does not state it
@@ -102,6 +107,10 @@ class PixelAdversarial(Term):
         super().__init__(weight)
         self.auxiliary = auxiliary
         self.discriminator = OutputDiscriminator(num_classes, width)
+
+    @classmethod
+    def built_for(cls, setup):
+        return dict(num_classes=setup.num_classes, **setup.level, width=setup.settings.discriminator_width)
 
     def check(self, maps): require_heads(maps, self.auxiliary)
 
@@ -127,6 +136,9 @@ class PixelAdversarial(Term):
 # %% ../../nbs/losses/38_intra_domain.ipynb #continuous-term
 class ContinuousAdversarial(PixelAdversarial):
     "CTS: the discriminator regresses how hard a pixel is. Source: PIX-7, PIX-8"
+    name = 'intra'
+    variants = {'continuous': {}}
+
     def fooling_loss(self, scores, hard): return continuous_fooling_loss(scores, hard)
 
     def domain_loss(self, scores, hard, target):
@@ -148,6 +160,10 @@ def kld_loss(
 # %% ../../nbs/losses/38_intra_domain.ipynb #kld-term
 class ModelRegularization(Term):
     "MRKLD on the target's pseudo-labelled pixels; weight 0.1 beside a cross-entropy of weight 1."
+    name = 'kld'
+    variants = {'model': {}}
+    needs = {'target', 'labels'}
+
     def __init__(self, weight: float = 0.1): super().__init__(weight)
 
     def generator_loss(self, source, target): return kld_loss(target.log_probabilities, pseudo_labels(target))

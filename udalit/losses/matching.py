@@ -11,6 +11,7 @@ __all__ = ['overwrite_oldest', 'Memory', 'class_first', 'require_room', 'stuff_l
 from collections.abc import Callable
 
 import torch
+from fastcore.meta import delegates
 from torch import Tensor, nn
 
 from ..core import InputError
@@ -122,12 +123,14 @@ def recognised(
 class Matching(Term):
     "A memory of source vectors, and a pull of the target's to the nearest. Subclasses say how to `pool` a pass, and the `loss`."
     def __init__(self, classes: tuple[int, ...], channels: int, size: int, weight: float, distance: str, full: bool,
-                 classifier: Callable[[Tensor], Tensor] | None, target: str):
+                 recognise: bool, classifier: Callable[[Tensor], Tensor] | None, target: str):
         super().__init__(weight)
         require_distance(distance)
         if target not in ('complete', 'prediction'): raise InputError(f'target {target!r}: choose complete or prediction.')
+        if recognise and classifier is None:
+            raise InputError('`recognise` asks the heads, which a wrapped network hides: use `rehead`.')
         self.distance, self.target = distance, target
-        self.classifier = (classifier,)  # in a tuple: a head stays the network's, it is no module of the term
+        self.classifier = (classifier if recognise else None,)  # a tuple: a head is the network's, no module of the term
         self.memory = Memory(len(classes), size, channels, full)
         self.register_buffer('classes', torch.tensor(classes), persistent=False)
 
@@ -156,6 +159,9 @@ def require_source_labels(source: Pass):
 # %% ../../nbs/losses/37_matching.ipynb #stuff-term
 class StuffMatching(Matching):
     "Match each stuff class of an image as a whole. Source: SIM-5, SIM-6"
+    name = 'stuff'
+    variants = {'matching': {}, 'official': dict(full=True, recognise=True, target='prediction')}
+
     def __init__(self,
         channels: int,             # C of the features
         stuff: tuple[int, ...],    # ids; `LabelSpace.stuff`
@@ -163,12 +169,17 @@ class StuffMatching(Matching):
         size: int = 50,            # w
         distance: str = 'mean',    # the paper prints 'squared'
         full: bool = False,        # True: official
-        classifier: Callable[[Tensor], Tensor] | None = None,  # the head: official. Source and target vectors must pass
+        recognise: bool = False,   # only vectors that the classifier gives their class, of source and target? True: official
+        classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
         target: str = 'complete',  # the target's map: SIM-11's, or its 'prediction' alone: official
     ):
         require_classes(stuff, 'stuff', 'every class is a thing: leave the * off some')
-        super().__init__(stuff, channels, size, weight, distance, full, classifier, target)
+        super().__init__(stuff, channels, size, weight, distance, full, recognise, classifier, target)
         self.stuff = tuple(stuff)
+
+    @classmethod
+    def built_for(cls, setup):
+        return dict(channels=setup.channels, stuff=setup.space.stuff, classifier=setup.classify if setup.heads else None)
 
     def pool(self, seen, which):
         means, areas = masked_means(seen.features, class_slots(getattr(seen, which), self.stuff), len(self.stuff))
@@ -181,6 +192,9 @@ class StuffMatching(Matching):
 # %% ../../nbs/losses/37_matching.ipynb #instance-term
 class InstanceMatching(Matching):
     "Match each connected region of the thing classes. Source: SIM-7, SIM-8, SIM-A1"
+    name = 'instances'
+    variants = {'matching': {}, 'official': dict(full=True, recognise=True, target='prediction')}
+
     def __init__(self,
         channels: int,             # C of the features
         things: tuple[int, ...],   # ids; `LabelSpace.things`
@@ -189,12 +203,17 @@ class InstanceMatching(Matching):
         most: int = 10,            # z: regions of a class and image, the largest
         distance: str = 'mean',    # SIM prints 'squared', ISIA+AIM 'l1'
         full: bool = False,        # True: official
-        classifier: Callable[[Tensor], Tensor] | None = None,  # the head: official. Source vectors must pass
+        recognise: bool = False,   # only source vectors that the classifier gives their class? True: official
+        classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
         target: str = 'complete',  # as in `StuffMatching`
     ):
         require_classes(things, 'thing', 'name some in `things` of the LabelSpace, or put * behind them in classes.txt')
-        super().__init__(things, channels, size*most, weight, distance, full, classifier, target)
+        super().__init__(things, channels, size*most, weight, distance, full, recognise, classifier, target)
         self.things, self.most = tuple(things), most
+
+    @classmethod
+    def built_for(cls, setup):
+        return dict(channels=setup.channels, things=setup.space.things, classifier=setup.classify if setup.heads else None)
 
     def pool(self, seen, which):
         slots, areas = seen.regions(which, self.things, self.most)
@@ -210,13 +229,17 @@ class InstanceMatching(Matching):
 # %% ../../nbs/losses/37_matching.ipynb #adaptive-term
 class AdaptiveInstanceMatching(InstanceMatching):
     "`InstanceMatching`, each class weighted by how far apart the domains see it. Source: ISIA-9, ISIA-10, ISIA-11"
+    name = 'aim'
+    variants = {'matching': {}}
+
+    @delegates(InstanceMatching.__init__)
     def __init__(self,
         channels: int,             # C of the features
         things: tuple[int, ...],   # ids; `LabelSpace.things`
         weight: float = 1e-3,      # λ_AIM
-        **how,                     # as in `InstanceMatching`
+        **kwargs,                  # as in `InstanceMatching`
     ):
-        super().__init__(channels, things, weight, **how)
+        super().__init__(channels, things, weight, **kwargs)
 
     def class_weights(self, source, target):
         "(T,): η of ISIA's class vectors; 0 for classes that a domain lacks."

@@ -28,6 +28,9 @@ def weight_discrepancy(
 # %% ../../nbs/losses/35_self_adaptive.ipynb #weight-term
 class WeightDiscrepancy(Term):
     "Turn the weights of two heads away from each other. Source: CLAN-4"
+    name = 'weights'
+    variants = {'cosine': {}, 'official': dict(official=True)}
+    needs = set()
     reads_target = False
 
     def __init__(self,
@@ -39,7 +42,10 @@ class WeightDiscrepancy(Term):
         self.heads, self.official = tuple(heads), official
         if len(self.heads) != 2:
             raise InputError(f'weight discrepancy compares 2 heads, the network has {len(self.heads)}: '
-                             'build it with deeplab_v2(…, heads=2).')
+                             'build it with `heads=2`.')
+
+    @classmethod
+    def built_for(cls, setup): return dict(heads=setup.heads)
 
     def check(self, maps): require_heads(maps, heads=2)
 
@@ -75,6 +81,9 @@ def weighted_domain_loss(
 # %% ../../nbs/losses/35_self_adaptive.ipynb #term
 class SelfAdaptiveAdversarial(Term):
     "Align the output space, hardest where two heads disagree on the target. Source: CLAN-5"
+    name = 'local'
+    variants = {'self-adaptive': {}, 'official': dict(preheat=.05, damped=True)}
+
     def __init__(self,
         num_classes: int,       # K ≥ 2
         weight: float = 1e-3,   # λ_adv
@@ -88,6 +97,9 @@ class SelfAdaptiveAdversarial(Term):
         super().__init__(weight)
         self.local, self.epsilon, self.detach, self.preheat, self.damped = local, epsilon, detach, preheat, damped
         self.discriminator = OutputDiscriminator(num_classes, width)
+
+    @classmethod
+    def built_for(cls, setup): return dict(num_classes=setup.num_classes, width=setup.settings.discriminator_width)
 
     def check(self, maps): require_heads(maps, heads=2)
     def scores(self, domain_pass) -> Tensor: return self.discriminator(domain_pass.probabilities, size=domain_pass.size)

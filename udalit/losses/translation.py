@@ -35,6 +35,10 @@ def pixel_distance(
 # %% ../../nbs/losses/39_translation.ipynb #cycle
 class CycleConsistency(Term):
     "What one generator does, the other undoes; λ_cyc 10. Source: CycleGAN (Zhu et al., 2017)"
+    name = 'cycle'
+    variants = {'l1': {}}
+    trains = 'translator'
+
     def __init__(self, weight: float = 10.): super().__init__(weight)
 
     def generator_loss(self, source: CyclePass, target: CyclePass):
@@ -42,6 +46,10 @@ class CycleConsistency(Term):
 
 class Identity(Term):
     "A generator leaves alone what is in its style already; λ_idt · λ_cyc = 0.5 · 10. Source: CycleGAN (Zhu et al., 2017)"
+    name = 'identity'
+    variants = {'l1': {}}
+    trains = 'translator'
+
     def __init__(self, weight: float = 5.): super().__init__(weight)
 
     def generator_loss(self, source: CyclePass, target: CyclePass):
@@ -90,6 +98,10 @@ class ImagePool(nn.Module):
 # %% ../../nbs/losses/39_translation.ipynb #style
 class StyleAdversarial(Term):
     "Repainted images look like real ones of their new domain. Source: CycleGAN (Zhu et al., 2017)"
+    name = 'style'
+    variants = {'cyclegan': {}}
+    trains = 'translator'
+
     def __init__(self,
         width: int = 64,     # channels of each discriminator's first convolution
         weight: float = 1.,
@@ -98,6 +110,9 @@ class StyleAdversarial(Term):
         super().__init__(weight)
         self.discriminators = nn.ModuleDict({domain: PatchDiscriminator(width) for domain in ('source', 'target')})
         self.pools = nn.ModuleDict({domain: ImagePool(pool) for domain in ('source', 'target')})
+
+    @classmethod
+    def built_for(cls, setup): return dict(width=setup.settings.discriminator_width)
 
     def generator_loss(self, source: CyclePass, target: CyclePass):
         with frozen(self.discriminators):

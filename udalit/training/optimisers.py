@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..core import InputError
-from ..methods.plans import Settings
+from ..methods.settings import Settings
 
 # %% ../../nbs/training/60_optimisers.ipynb #parameter-groups
 def parameter_groups(

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from ..losses.terms import Term
-from ..methods.plans import Settings
+from ..methods.settings import Settings
 from ..nets.passes import Pass, detached, forward_pass
 from .optimisers import discriminator_optimizer, generator_optimizer, poly_schedule
 
