@@ -144,7 +144,7 @@ def train_stage(stage: Train, work: Work):
             stop = (alone or step % watch.every == 0 or step == s.steps) and anyone(stopped(), work.accelerator)
             if stop or time.perf_counter() - saved > work.save_seconds:
                 watch.report(step, batches.waited)
-                if watch.sound and work.main: save_checkpoint(folder/'checkpoint', step, trainer, best, of)
+                if watch.healthy and work.main: save_checkpoint(folder/'checkpoint', step, trainer, best, of)
                 saved = time.perf_counter()
             if stop and step < s.steps: leave(work, stage, watch, step)
     watch.close()
