@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['IMAGE_SUFFIXES', 'read_image', 'image_size', 'read_ids', 'read_red16', 'is_whole', 'write_image', 'write_ids',
-           'write_red16', 'list_files']
+           'write_red16', 'list_files', 'path_of']
 
 # %% ../nbs/02_files.ipynb #imports
 import contextlib, fnmatch, os, struct, zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import cv2
 import numpy as np
@@ -199,3 +199,16 @@ def list_files(
             wanted = fnmatch.fnmatchcase(name, pattern) and os.path.splitext(name)[1].lower() in suffixes
             if wanted and not name.startswith('.'): found.append(Path(here, name))
     return sorted(found)
+
+# %% ../nbs/02_files.ipynb #path-of
+def path_of(
+    name: str,           # of a sample; slashes lead into sub-folders
+    folder: str | Path,  # of all files
+    suffix: str = '.png',
+) -> Path:
+    "The file in `folder` for a sample's name; a name that leads out of the folder is an `InputError`."
+    anchored = PurePosixPath(name).anchor or PureWindowsPath(name).anchor
+    if not name or anchored or '..' in PureWindowsPath(name).parts:
+        raise InputError(f'the sample named {name!r} cannot be stored under this name. '
+                         'Give names without "..", a leading slash or a drive.')
+    return Path(folder)/f'{name}{suffix}'
