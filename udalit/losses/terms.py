@@ -83,7 +83,7 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
         bound, kinds = signature(type(self).__init__).bind(self, *given, **named), self.settable()
         bound.apply_defaults()
         self.arguments = {name: bound.arguments[name] for name in kinds}
-        for name, value in self.arguments.items(): require_kind(f'{type(self).__name__}: {name}', value, kinds[name])
+        for name, value in self.arguments.items(): require_kind(f'{self.name or type(self).__name__}.{name}', value, kinds[name])
 
     @classmethod
     def settable(cls) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Term(_Planned):
         weight: float = 1.,  # λ: the generator minimises weight · generator_loss
     ):
         super().__init__()
-        if weight < 0: raise InputError(f'{type(self).__name__}: weight {weight}: give a number, 0 or more.')
+        if weight < 0: raise InputError(f'`{self.name or type(self).__name__}.weight` = {weight}: give a number, 0 or more.')
         self.weight, self.measured = weight, {}
 
     def generator_loss(self, source: Pass, target: Pass | None) -> Tensor:
