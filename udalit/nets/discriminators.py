@@ -27,11 +27,12 @@ class OutputDiscriminator(nn.Module):
 
     def forward(self,
         maps: Tensor,  # (b, num_classes, H, W) with H, W ≥ 32
-        size: tuple[int, int] | None = None,  # (height, width) to upsample the logits to, as CLAN and PixIntraDA do
+        size: tuple[int, int] | None = None,  # (height, width) to upsample to, as CLAN and PixIntraDA do
     ) -> Tensor:       # (b, 1, H//32, W//32), or (b, 1, *size)
         if min(maps.shape[-2:]) < 32:
-            raise InputError(f'the discriminator got a map of {maps.shape[-1]}×{maps.shape[-2]} pixels; it halves five times and '
-                             'needs 32×32. Upsample the logits to image size first, or use larger crops.')
+            height, width = maps.shape[-2:]
+            raise InputError(f'the discriminator got a map of {width}×{height} pixels; it halves five times '
+                             'and needs 32×32. Upsample the logits to image size first, or use larger crops.')
         scores = self.layers(maps)
         return scores if size is None else upsample(scores, size)
 
@@ -45,7 +46,9 @@ class FeatureDiscriminator(nn.Module):
         parallel: bool = False,    # official FADA: two convolutions with K channels each as the last layer
     ):
         super().__init__()
-        outputs = [1] if num_classes is None else [num_classes]*2 if parallel else [2*num_classes]
+        if num_classes is None: outputs = [1]
+        elif parallel: outputs = [num_classes, num_classes]
+        else: outputs = [2*num_classes]
         self.layers = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2, inplace=True),
                                     nn.Conv2d(width, width//2, 3, padding=1), nn.LeakyReLU(0.2, inplace=True))
         self.last = nn.ModuleList(nn.Conv2d(width//2, n, 3, padding=1) for n in outputs)
