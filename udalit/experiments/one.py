@@ -22,7 +22,8 @@ from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.results import read_results, results_html, results_text, score_rows, write_results
 from ..labels import CITYSCAPES, LabelSpace, colorize
 from ..losses.terms import Setup
-from ..methods.plans import Method, check_plan, outline
+from ..methods.plans import Method, check_plan
+from ..methods.outlines import outline
 from ..methods.catalogue import find_method, settings_for
 from ..methods.settings import Settings
 from ..evaluation.metrics import Scores

@@ -46,9 +46,6 @@ class Setup:
         "The class scores of pooled features, (n, c, 1, 1) → (n, k, 1, 1)."
         return sum(head(features) for head in self.heads)
 
-# %% ../../nbs/losses/30_terms.ipynb #registry
-TERMS: dict[str, dict[str, tuple[type, dict]]] = {}  # name → variant → class, arguments; the first variant is the default
-
 # %% ../../nbs/losses/30_terms.ipynb #settable
 _PLAIN = bool, int, float, str, tuple, NoneType
 
@@ -58,32 +55,41 @@ def _is_plain(annotation) -> bool:
     return all((get_origin(kind) or kind) in _PLAIN for kind in kinds)
 
 def _settable(init) -> dict[str, Any]:
-    "The arguments of an `__init__` that have a default and a plain annotation, and their annotations; the weight first."
-    parameters = [p for p in signature(init, eval_str=True).parameters.values() if p.default is not p.empty]
-    kinds = {p.name: type(p.default) if p.annotation is p.empty else p.annotation for p in parameters}
-    return {name: kinds[name] for name in sorted(kinds, key=lambda name: name != 'weight') if _is_plain(kinds[name])}
+    "The arguments of an `__init__` with a default and a plain annotation, by name; the weight first."
+    kinds = {}
+    for name, parameter in signature(init, eval_str=True).parameters.items():
+        if parameter.default is parameter.empty: continue
+        known = parameter.annotation is not parameter.empty
+        kinds[name] = parameter.annotation if known else type(parameter.default)
+    weight_first = sorted(kinds, key=lambda name: name != 'weight')
+    return {name: kinds[name] for name in weight_first if _is_plain(kinds[name])}
 
 # %% ../../nbs/losses/30_terms.ipynb #planned
+TERMS: dict[str, dict[str, tuple[type, dict]]] = {}  # name → variant → class, arguments; the default first
+
 class _Planned(nn.Module, metaclass=PrePostInitMeta):
     "A module that is registered by being defined, and that keeps the arguments it was built with."
     name = None               # in plans; a class that sets it is registered
-    variants = {'plain': {}}  # their names, and the arguments that each changes; the first is the default
+    variants = {'plain': {}}  # their names, and the arguments that each changes; the default first
 
     def __init_subclass__(cls):
         super().__init_subclass__()
         for variant, arguments in cls.variants.items() if 'name' in vars(cls) else ():
             there, _ = TERMS.setdefault(cls.name, {}).get(variant, (cls, {}))
             if there.__name__ != cls.__name__:  # the same class name: defined again, as in a notebook
-                raise InputError(f'there is a term "{cls.name}={variant}": {there.__module__}.{there.__name__}. '
+                place = f'{there.__module__}.{there.__name__}'
+                raise InputError(f'there is a term "{cls.name}={variant}": {place}. '
                                  f'Give {cls.__name__} another `name`, or other `variants`.')
             TERMS[cls.name][variant] = cls, arguments
 
     def __pre_init__(self, *given, **named):
         "Check and keep the arguments that can be set, before `__init__` sees them."
-        bound, kinds = signature(type(self).__init__).bind(self, *given, **named), self.settable()
+        bound = signature(type(self).__init__).bind(self, *given, **named)
         bound.apply_defaults()
+        kinds = self.settable()
         self.arguments = {name: bound.arguments[name] for name in kinds}
-        for name, value in self.arguments.items(): require_kind(f'{self.name or type(self).__name__}.{name}', value, kinds[name])
+        for name, value in self.arguments.items():
+            require_kind(f'{self.name or type(self).__name__}.{name}', value, kinds[name])
 
     @classmethod
     def settable(cls) -> dict[str, Any]:
@@ -100,24 +106,28 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
         "A term for this setup; `arguments` change what it would have by itself."
         known = cls.settable()
         for name in arguments:
-            if name not in known: raise InputError(f'term "{cls.name}" has no argument "{name}"; it has {", ".join(known)}.')
+            if name not in known:
+                raise InputError(f'term "{cls.name}" has no argument "{name}"; it has {", ".join(known)}.')
         return cls(**cls.built_for(setup) | arguments)
 
 # %% ../../nbs/losses/30_terms.ipynb #term
 class Term(_Planned):
-    "One weighted loss. Its networks and memories are ordinary sub-modules and buffers: they move, save and resume with it."
+    "One weighted loss. Its networks and memories are sub-modules and buffers: they move and resume with it."
     needs = {'source', 'target'}  # of a stage; also possible: 'labels', of the target
     trains = 'segmentation'       # the segmentation network, or a 'translator' of images
     has_auxiliary = False         # is there a NAME_aux, the same at the auxiliary head?
     reads_target = True           # does `generator_loss` send a gradient through the target pass?
-    progress = 0.                 # share of the decay that is behind, in [0, 1); the trainer sets it before each step
+    progress = 0.                 # share of the decay that is behind, in [0, 1); set before each step
 
     def __init__(self,
         weight: float = 1.,  # λ: the generator minimises weight · generator_loss
     ):
         super().__init__()
-        if weight < 0: raise InputError(f'`{self.name or type(self).__name__}.weight` = {weight}: give a number, 0 or more.')
-        self.weight, self.measured = weight, {}
+        if weight < 0:
+            name = self.name or type(self).__name__
+            raise InputError(f'`{name}.weight` = {weight}: give a number, 0 or more.')
+        self.weight = weight
+        self.measured = {}   # what the curves of a run show, by name; a loss fills it
 
     def generator_loss(self, source: Pass, target: Pass | None) -> Tensor:
         "A scalar with a graph to the generator; networks of the term itself receive no gradient."
@@ -140,16 +150,21 @@ class Term(_Planned):
 # %% ../../nbs/losses/30_terms.ipynb #frozen
 @contextlib.contextmanager
 def frozen(module: nn.Module):
-    "Within, `module` hands gradients through but gathers none; parameters that were frozen before stay so."
+    "Within, `module` hands gradients through but gathers none; what was frozen before stays so."
     trainable = [p for p in module.parameters() if p.requires_grad]
     for p in trainable: p.requires_grad_(False)
-    try: yield module
+    try:
+        yield module
     finally:
         for p in trainable: p.requires_grad_(True)
 
-# %% ../../nbs/losses/30_terms.ipynb #require
-def require_heads(maps: Maps, auxiliary: bool = False, heads: int = 1):
-    "An `InputError` if `maps` come from a network without the auxiliary head or the number of heads that a term needs."
+# %% ../../nbs/losses/30_terms.ipynb #require-heads
+def require_heads(
+    maps: Maps,               # of the network
+    auxiliary: bool = False,  # is an auxiliary head needed?
+    heads: int = 1,           # how many of them are needed
+):
+    "An `InputError` if `maps` come from a network without the heads that a term needs."
     if auxiliary and maps.aux is None:
         raise InputError('this method aligns an auxiliary head, which the network lacks: build it with '
                          '`auxiliary=True`, or leave the term out.')
@@ -157,9 +172,16 @@ def require_heads(maps: Maps, auxiliary: bool = False, heads: int = 1):
         raise InputError(f'this method needs {heads} heads, the network has {max(1, len(maps.heads))}: '
                          f'build it with `heads={heads}`.')
 
-def require_channels(maps: Maps, channels: int, num_classes: int | None = None):
-    "An `InputError` if `maps` have another number of feature channels, or of classes, than a term was built for."
+# %% ../../nbs/losses/30_terms.ipynb #require-channels
+def require_channels(
+    maps: Maps,                      # of the network
+    channels: int,                   # of the features, for which the term was built
+    num_classes: int | None = None,  # for which it was built; None: any
+):
+    "An `InputError` if `maps` have other feature channels, or classes, than a term was built for."
     have = maps.features.shape[1], maps.logits.shape[1]
-    if have != (channels, num_classes or have[1]):
-        raise InputError(f'the network gives {have[0]} feature channels and {have[1]} classes; this term was built for {channels} '
-                         f'and {num_classes or have[1]}. Build it with the network\'s `feature_channels` and `num_classes`.')
+    wanted = channels, num_classes or have[1]
+    if have != wanted:
+        raise InputError(f'the network gives {have[0]} feature channels and {have[1]} classes; this term was '
+                         f'built for {wanted[0]} and {wanted[1]}. '
+                         "Build it with the network's `feature_channels` and `num_classes`.")

@@ -10,13 +10,14 @@ from ..core import InputError
 from ..labels import CITYSCAPES
 from ..losses.terms import Setup
 from .adversarial import ADAPTSEGNET, ADVENT, MINENT
-from .changes import change, differences
+from .changes import change
 from .clan import CLAN
 from .controls import CONTROLS
 from .fada import FADA
 from .isia_aim import ISIA_AIM
 from .pixintrada import INTRADA, PIXINTRADA
-from .plans import Method, check_plan, outline
+from .outlines import differences, outline
+from .plans import Method, check_plan
 from .settings import FOR_SMALL, Settings
 from .sim import SIM
 from ..nets.generators import deeplab_v2
