@@ -115,13 +115,12 @@ def _case(
 ) -> tuple[Term, Pass | None, Pass | None]:
     "A new term, and the passes that it needs."
     term = build(num_classes, 4)
-    needs = getattr(term, 'needs', ('source', 'target', 'labels'))
     common = dict(num_classes=num_classes, channels=4, batch=batch, **how)
     common |= _heads(term, make, **common)
     source = make(labels=labels, absent=absent[0], seed=2*seed, **common)
-    known = dict(labels=labels, confidence=True) if 'labels' in needs else {}
+    known = dict(labels=labels, confidence=True) if 'labels' in term.needs else {}
     target = make(absent=absent[1], seed=2*seed + 1, **known, **common)
-    return term, source if 'source' in needs else None, target if {'target', 'labels'} & set(needs) else None
+    return term, source if 'source' in term.needs else None, target if 'target' in term.needs else None
 
 # %% ../nbs/31_testing.ipynb #steps
 def _steps(term: Term, source, target) -> SimpleNamespace:

@@ -96,7 +96,7 @@ def entropy_loss(
     return information.sum(1).mean()
 
 class MinimumEntropy(Term):
-    "Minimise the target's entropy; with `auxiliary` that of the auxiliary head instead. Source: ADVENT (Vu et al., 2019), eq. 5"
+    "Minimise the target's entropy, of main or auxiliary head. Source: ADVENT (Vu et al., 2019), eq. 5"
     name = 'ent'
     variants = {'minimum': {}}
     needs = {'target'}

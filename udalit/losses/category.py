@@ -47,7 +47,7 @@ def aggregation_loss(
     source_present: Tensor,  # (…, K) bool
     target_present: Tensor,  # (…, K) bool
 ) -> Tensor:                 # (…) ≥ 0
-    "Intra-class aggregation: the L1 distance of a class to itself in the other domain, summed. Source: ISIA-8"
+    "Aggregation: the L1 distance of each class to itself in the other domain, summed. Source: ISIA-8"
     alone = ~(source_present & target_present)[..., None]
     return (single(source) - single(target)).masked_fill(alone, 0).abs().sum((-2, -1))
 
@@ -58,8 +58,9 @@ def separation_loss(
     source_present: Tensor,  # (…, K) bool
     target_present: Tensor,  # (…, K) bool
 ) -> Tensor:                 # (…) in [0, K(K − 1)]
-    "Inter-class separation: the similarity of every class to all others in the other domain, summed. Source: ISIA-8"
-    source, target = (v.masked_fill(~there[..., None], 0) for v, there in ((source, source_present), (target, target_present)))
+    "Separation: the similarity of each class to all others in the other domain, summed. Source: ISIA-8"
+    source = source.masked_fill(~source_present[..., None], 0)
+    target = target.masked_fill(~target_present[..., None], 0)
     pairs = source_present[..., :, None] & target_present[..., None, :]  # (…, K, K)
     same = torch.eye(pairs.shape[-1], dtype=torch.bool, device=pairs.device)
     return class_similarity(source, target).masked_fill(~pairs | same, 0).sum((-2, -1))
@@ -71,7 +72,7 @@ def isia_loss(
     source_present: Tensor,  # (…, K) bool: which classes are there
     target_present: Tensor,  # (…, K) bool
     beta: float = 1.,        # weight of the separation
-) -> Tensor:                 # scalar ≥ 0, the mean over the leading dimensions; 0 with a graph if nothing is there
+) -> Tensor:                 # scalar ≥ 0, the mean over leading dimensions; 0 with a graph if none is there
     "Aggregation and `beta` times separation. Source: ISIA-8"
     given = source, target, source_present, target_present
     return (aggregation_loss(*given) + beta*separation_loss(*given)).mean()
@@ -92,7 +93,8 @@ def map_vectors(
 ) -> tuple[Tensor, Tensor]:               # vectors (b, K, h·w), present (b, K) bool
     "Each channel of the probability map of each image, flattened. Source: ISIA-8"
     p = domain_pass.stride_probabilities  # (b, k, h, w)
-    present = torch.zeros(p.shape[:2], dtype=torch.bool, device=p.device).scatter_(1, domain_pass.prediction.flatten(1), True)
+    present = torch.zeros(p.shape[:2], dtype=torch.bool, device=p.device)
+    present.scatter_(1, domain_pass.prediction.flatten(1), True)
     return upsample(p, size or p.shape[-2:]).flatten(2), present
 
 # %% ../../nbs/losses/36_category.ipynb #feature
@@ -124,8 +126,10 @@ class CategoryAlignment(Term):
         aggregation: bool = True,  # draw equal classes together?
     ):
         super().__init__(weight)
-        if reading not in READINGS: raise InputError(f'no reading "{reading}" of a class. There are: {", ".join(READINGS)}.')
-        if not (separation or aggregation): raise InputError('separation and aggregation are both off: switch one on, or drop the term.')
+        if reading not in READINGS:
+            raise InputError(f'no reading "{reading}" of a class. There are: {", ".join(READINGS)}.')
+        if not (separation or aggregation):
+            raise InputError('`separation` and `aggregation` are both off: switch one on, or drop the term.')
         self.reading, self.beta, self.separation, self.aggregation = reading, beta, separation, aggregation
 
     def generator_loss(self, source, target):
@@ -142,7 +146,7 @@ def alignment_weights(
     present: Tensor,    # (T,) bool: thing classes there in both domains
     most: float = 10.,  # the largest weight; `math.inf`: as printed
 ) -> Tensor:            # (T,) ≥ 0, detached: 0 where absent, 1 where the classes cannot be ranked
-    "η: how far each class is from aligned, in units of the span from the easiest to the hardest. Source: ISIA-10"
+    "η: how far each class is from aligned, in units of the span of all classes. Source: ISIA-10"
     distance = (single(source) - single(target)).detach().abs().sum(-1)
     hardest = distance.masked_fill(~present, -torch.inf).amax()
     span = hardest - distance.masked_fill(~present, torch.inf).amin()

@@ -32,7 +32,8 @@ def hard_encoding(
 ) -> Tensor:                 # (b, K, H, W), one-hot or zero at each pixel; detached
     "One for the predicted class of a confident pixel, zero elsewhere. Source: FADA-7"
     probabilities = class_softmax(single(logits.detach()))
-    if threshold > 0.5: return (probabilities >= threshold).to(probabilities.dtype)  # no second class can be as sure
+    if threshold > 0.5:  # no second class can be as sure
+        return (probabilities >= threshold).to(probabilities.dtype)
     confidence, prediction = probabilities.max(1, keepdim=True)  # (b, 1, H, W)
     sure = (confidence >= threshold).to(probabilities.dtype)
     return torch.zeros_like(probabilities).scatter_(1, prediction, sure)
@@ -56,10 +57,11 @@ def choose_encoding(
     "The encoding of that name; an `InputError` lists those there are."
     encodings = dict(binary=binary_encoding, hard=partial(hard_encoding, threshold=threshold),
                      soft=partial(soft_encoding, temperature=temperature, clip=clip))
-    if name not in encodings: raise InputError(f'no domain encoding "{name}". There are: {", ".join(encodings)}.')
+    if name not in encodings:
+        raise InputError(f'no domain encoding "{name}". There are: {", ".join(encodings)}.')
     if not (temperature > 0 and 0 < clip <= 1 and 0 <= threshold <= 1):
-        raise InputError(f'temperature {temperature}, clip {clip}, threshold {threshold}: a temperature is above 0, a clip '
-                         'above 0 and at most 1, a threshold from 0 to 1.')
+        raise InputError(f'temperature {temperature}, clip {clip}, threshold {threshold}: a temperature is '
+                         'above 0, a clip above 0 and at most 1, a threshold from 0 to 1.')
     return encodings[name]
 
 # %% ../../nbs/losses/34_fine_grained.ipynb #loss
@@ -68,7 +70,7 @@ def fine_grained_loss(
     encoding: Tensor,  # (b, K, H, W) ≥ 0: how much each pixel is of each class
     domain: float,     # SOURCE = 0 or TARGET = 1: the domain that D should name
 ) -> Tensor:           # scalar ≥ 0
-    "Cross-entropy of the 2K-way soft-max against [a; 0] or [0; a], the mean over all pixels. Source: FADA-5, FADA-6"
+    "Mean cross-entropy of the 2K-way soft-max against [a; 0] or [0; a]. Source: FADA-5, FADA-6"
     if scores.shape[1] != 2*encoding.shape[1]:
         raise InputError(f'{scores.shape[1]} scores a pixel for an encoding of {encoding.shape[1]} classes: '
                          f'a discriminator with {2*encoding.shape[1]} channels is needed.')
@@ -85,7 +87,7 @@ def domain_logit(
 
 # %% ../../nbs/losses/34_fine_grained.ipynb #term
 class FineGrainedAdversarial(Term):
-    "Align features class by class; the encodings come from the network's own predictions. Source: FADA-5, FADA-6"
+    "Align features class by class; the network's own predictions give the encodings. Source: FADA-5, FADA-6"
     name = 'fine'
     variants = {'soft': {}, 'hard': dict(encoding='hard'), 'binary': dict(encoding='binary'),
                 'official': dict(parallel=True, halved=True)}
@@ -106,11 +108,13 @@ class FineGrainedAdversarial(Term):
         self.channels, self.num_classes, self.halved = channels, num_classes, halved
         self.options = encoding, temperature, clip, threshold
         self.encode = choose_encoding(*self.options)
-        self.discriminator = FeatureDiscriminator(channels, 1 if encoding == 'binary' else num_classes, width, parallel)
+        named = 1 if encoding == 'binary' else num_classes
+        self.discriminator = FeatureDiscriminator(channels, named, width, parallel)
 
     @classmethod
     def built_for(cls, setup):
-        return dict(channels=setup.channels, num_classes=setup.num_classes, width=setup.settings.feature_width)
+        width = setup.settings.feature_width
+        return dict(channels=setup.channels, num_classes=setup.num_classes, width=width)
 
     def check(self, maps): require_channels(maps, self.channels, self.num_classes)
 
@@ -124,6 +128,7 @@ class FineGrainedAdversarial(Term):
 
     def discriminator_loss(self, source, target):
         on_source, on_target = self.discriminator(source.features), self.discriminator(target.features)
-        self.measured['accuracy'] = domain_accuracy(domain_logit(on_source.detach()), domain_logit(on_target.detach()))
+        logits = (domain_logit(scores.detach()) for scores in (on_source, on_target))
+        self.measured['accuracy'] = domain_accuracy(*logits)
         loss = self.loss(on_source, source, SOURCE) + self.loss(on_target, target, TARGET)
         return loss/2 if self.halved else loss

@@ -23,7 +23,7 @@ def split_pixels(
     thresholds: Tensor,     # (K,) in [0, 0.9]: t of each class; or (b, K): its own for each image
     alpha: float,           # α in [0, 1]: 0.85 for GTA5, 0.79 for SYNTHIA
 ) -> tuple[Tensor, Tensor]: # labels (b, H, W) int64, 255 = hard; hard (b, H, W) bool
-    "Which pixels no class is sure of, and the most probable of the sure classes of the others. Source: PIX-2, PIX-3"
+    "Pixels no class is sure of; of the others the most probable class that is sure. Source: PIX-2, PIX-3"
     above = probabilities > alpha*thresholds[..., None, None]
     hard = ~above.any(1)
     return probabilities.where(above, -1).argmax(1).masked_fill(hard, IGNORE), hard
@@ -48,7 +48,7 @@ def pixel_domain_loss(
     scores: Tensor,  # (b, 1, H, W) logits of D
     hard: Tensor,    # (b, H, W) bool
 ) -> Tensor:         # scalar ≥ 0
-    "D's step: binary cross-entropy of easy pixels to 0 plus that of hard pixels to 1, a mean each. Source: PIX-6"
+    "D's step: mean cross-entropy of easy pixels to 0 plus mean of hard pixels to 1. Source: PIX-6"
     scores = single(scores).squeeze(1)
     return masked_mean(F.softplus(scores), ~hard) + masked_mean(F.softplus(-scores), hard)
 
@@ -87,7 +87,7 @@ def pseudo_labels(target) -> Tensor:  # (b, H, W) int64, 255 = hard
     "The pseudo-labels of a target pass; an `InputError` if it has none."
     if target.labels is None:
         raise InputError('this loss reads pseudo-labels of the target, and there are none: '
-                         'let a stage that splits the pixels into easy and hard run first, and train on what it stores.')
+                         'let a stage that splits the pixels into easy and hard run first; it stores them.')
     return target.labels
 
 # %% ../../nbs/losses/38_intra_domain.ipynb #pixel-term
@@ -143,8 +143,8 @@ class ContinuousAdversarial(PixelAdversarial):
 
     def domain_loss(self, scores, hard, target):
         if target.confidence is None:
-            raise InputError('the continuous index needs the confidence of the pseudo-labels, and the target comes without: '
-                             'let a stage that splits the pixels into easy and hard run first; it stores both.')
+            raise InputError('the continuous index needs the confidence of the pseudo-labels, and there is none: '
+                             'let a stage that splits the pixels run first; it stores both.')
         index = continuous_index(target.confidence, hard)
         self.measured['error'] = (scores.detach().squeeze(1).sigmoid() - index).abs().mean()
         return continuous_loss(scores, index)

@@ -20,17 +20,23 @@ def cross_entropy(
     labels: Tensor,  # (b, H, W) int64 training ids, 255 ignored
     focus: float = 0.,  # γ of the focal loss, which counts a pixel (1 − p)^γ times; 0: each once
 ) -> Tensor:         # scalar ≥ 0
-    "Mean −log p of the labelled class over the labelled pixels; 0 with a graph if there are none. Source: SEG"
-    rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, k): a view where the network's layout is channels-last
+    "Mean −log p of the labelled class over labelled pixels; 0 with a graph if there are none. Source: SEG"
+    rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, k): a view where the layout is channels-last
     loss = F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction='none')  # 0 where ignored
-    if focus: loss = (1 - torch.exp(-loss)).clamp(min=1e-6)**focus*loss  # at 0 a power below 1 has no gradient
+    if focus:
+        wrong = (1 - torch.exp(-loss)).clamp(min=1e-6)  # at 0 a power below 1 has no gradient
+        loss = wrong**focus*loss
     return loss.sum()/(labels != IGNORE).sum().clamp(min=1)
 
 # %% ../../nbs/losses/32_segmentation.ipynb #term
 class Segmentation(Term):
-    "Cross-entropy on one domain's labels, and `auxiliary` times as much on the auxiliary head. Source: SEG, CLAN-3, PIX-5"
+    "Cross-entropy on labels, and `auxiliary` times as much on the auxiliary head. Source: SEG, CLAN-3, PIX-5"
     name = 'seg'
-    variants = {'cross-entropy': {}, 'focal': dict(focus=2., each_head=True), 'tempered': dict(temperature=1.8)}
+    variants = {
+        'cross-entropy': {},
+        'focal': dict(focus=2., each_head=True),
+        'tempered': dict(temperature=1.8),
+    }
     needs = {'source'}
     reads_target = False
     domain = 'source'  # whose labels
@@ -44,7 +50,8 @@ class Segmentation(Term):
     ):
         super().__init__(weight)
         if temperature <= 0: raise InputError(f'temperature {temperature}: give a number above 0.')
-        self.auxiliary, self.focus, self.each_head, self.temperature = auxiliary, focus, each_head, temperature
+        self.auxiliary, self.focus = auxiliary, focus
+        self.each_head, self.temperature = each_head, temperature
 
     @classmethod
     def built_for(cls, setup): return dict(each_head=setup.decoders > 1)  # both decoders learn

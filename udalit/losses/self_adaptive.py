@@ -22,7 +22,7 @@ def weight_discrepancy(
     second: list[Tensor],  # the other head's, of the same shapes in the same order
 ) -> Tensor:               # scalar in [-1, 1]; 1: both point the same way
     "Cosine between the weights of two heads, each flattened and joined. Source: CLAN-4"
-    first, second = (torch.cat([single(weight).flatten() for weight in weights]) for weights in (first, second))
+    first, second = (torch.cat([single(w).flatten() for w in weights]) for weights in (first, second))
     return F.cosine_similarity(first, second, dim=0)
 
 # %% ../../nbs/losses/35_self_adaptive.ipynb #weight-term
@@ -62,7 +62,8 @@ def discrepancy_map(
 ) -> Tensor:          # (b, 1, H, W) in [0, 1]
     "1 − cosine of the two heads' soft-maxes at every pixel. Source: CLAN-5"
     p, q = class_softmax(single(logits1)), class_softmax(single(logits2))
-    cosine = (p*q).sum(1)*((p*p).sum(1)*(q*q).sum(1)).rsqrt()  # (b, H, W); a soft-max is never shorter than 1/√K
+    dot = (p*q).sum(1)  # (b, H, W)
+    cosine = dot*((p*p).sum(1)*(q*q).sum(1)).rsqrt()  # a soft-max is never shorter than 1/√K
     return (1 - cosine).clamp(min=0, max=1)[:, None]  # rounding may give −1e-7
 
 # %% ../../nbs/losses/35_self_adaptive.ipynb #weighted-loss
@@ -73,7 +74,8 @@ def weighted_domain_loss(
 ) -> Tensor:          # scalar ≥ 0
     "Mean over all pixels of weight · binary cross-entropy against one domain. Source: CLAN-5"
     if scores.shape != weights.shape:
-        raise InputError(f'weights {tuple(weights.shape)} for scores {tuple(scores.shape)}: give one weight per score, (b, 1, H, W).')
+        raise InputError(f'weights {tuple(weights.shape)} for scores {tuple(scores.shape)}: '
+                         'give one weight per score, (b, 1, H, W).')
     scores = single(scores)
     losses = F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain), reduction='none')
     return (weights*losses).mean()
@@ -95,27 +97,33 @@ class SelfAdaptiveAdversarial(Term):
         damped: bool = False,   # generator's loss · (1 − progress), as in the official code?
     ):
         super().__init__(weight)
-        self.local, self.epsilon, self.detach, self.preheat, self.damped = local, epsilon, detach, preheat, damped
+        self.local, self.epsilon, self.detach = local, epsilon, detach
+        self.preheat, self.damped = preheat, damped
         self.discriminator = OutputDiscriminator(num_classes, width)
 
     @classmethod
-    def built_for(cls, setup): return dict(num_classes=setup.num_classes, width=setup.settings.discriminator_width)
+    def built_for(cls, setup):
+        return dict(num_classes=setup.num_classes, width=setup.settings.discriminator_width)
 
     def check(self, maps): require_heads(maps, heads=2)
-    def scores(self, domain_pass) -> Tensor: return self.discriminator(domain_pass.probabilities, size=domain_pass.size)
+
+    def scores(self, seen) -> Tensor: return self.discriminator(seen.probabilities, size=seen.size)
 
     def pixel_weights(self, target) -> Tensor:
         "(b, 1, H, W): λ_local·M + ε, or 1 during the preheat."
-        discrepancy = target.once('discrepancy', lambda: discrepancy_map(*(head.upsampled for head in target.heads[:2])))
+        first, second = target.heads[:2]
+        discrepancy = target.once('discrepancy', lambda: discrepancy_map(first.upsampled, second.upsampled))
         self.measured['discrepancy'] = discrepancy.detach().mean()
         if self.progress < self.preheat: return torch.ones_like(discrepancy)
         return self.local*(discrepancy.detach() if self.detach else discrepancy) + self.epsilon
 
     def generator_loss(self, source, target):
-        with frozen(self.discriminator): loss = weighted_domain_loss(self.scores(target), self.pixel_weights(target), SOURCE)
+        with frozen(self.discriminator):
+            loss = weighted_domain_loss(self.scores(target), self.pixel_weights(target), SOURCE)
         return loss*(1 - self.progress) if self.damped else loss
 
     def discriminator_loss(self, source, target):
         on_source, on_target = self.scores(source), self.scores(target)
         self.measured['accuracy'] = domain_accuracy(on_source.detach(), on_target.detach())
-        return domain_loss(on_source, SOURCE) + weighted_domain_loss(on_target, self.pixel_weights(target), TARGET)
+        loss = domain_loss(on_source, SOURCE)
+        return loss + weighted_domain_loss(on_target, self.pixel_weights(target), TARGET)

@@ -45,7 +45,7 @@ class CycleConsistency(Term):
         return pixel_distance(source.back, source.images) + pixel_distance(target.back, target.images)
 
 class Identity(Term):
-    "A generator leaves alone what is in its style already; λ_idt · λ_cyc = 0.5 · 10. Source: CycleGAN (Zhu et al., 2017)"
+    "A generator leaves its own style alone; λ_idt · λ_cyc = 0.5 · 10. Source: CycleGAN (Zhu et al., 2017)"
     name = 'identity'
     variants = {'l1': {}}
     trains = 'translator'
@@ -63,15 +63,16 @@ class ImagePool(nn.Module):
     ):
         super().__init__()
         self.size = size
-        self.register_buffer('images', torch.zeros(0, dtype=torch.float16))  # (size, 3, H, W) once images came
-        self.register_buffer('count', torch.zeros((), dtype=torch.int64))    # of them
+        self.register_buffer('images', torch.zeros(0, dtype=torch.float16))  # later (size, 3, H, W)
+        self.register_buffer('count', torch.zeros((), dtype=torch.int64))    # of images held
 
     @torch.no_grad()
     def exchange(self, images: Tensor) -> Tensor:  # both (b, 3, H, W) in [-1, 1]
-        "For each image in turn: itself, or an earlier one that it replaces. The host never waits for the device."
+        "For each image in turn: itself, or an earlier one that it replaces. The host never waits."
         if self.size == 0: return images
         self.require(images)
-        places, old = torch.randint(self.size, (len(images),), device=images.device), torch.rand(len(images), device=images.device) > .5
+        places = torch.randint(self.size, (len(images),), device=images.device)
+        old = torch.rand(len(images), device=images.device) > .5
         given = []
         for image, place, swap in zip(images.split(1), places.split(1), old):
             full = self.count == self.size
@@ -85,14 +86,16 @@ class ImagePool(nn.Module):
     def require(self, images):
         "Room for images of this shape, made when the first come."
         shape = (self.size, *images.shape[1:])
-        if self.images.numel() == 0: self.images = torch.zeros(shape, dtype=self.images.dtype, device=images.device)
+        if self.images.numel() == 0:
+            self.images = torch.zeros(shape, dtype=self.images.dtype, device=images.device)
         if self.images.shape != shape:
-            raise InputError(f'the pool holds images of {self.images.shape[-1]}×{self.images.shape[-2]} pixels, there came some of '
-                             f'{images.shape[-1]}×{images.shape[-2]}: crop or resize all images of a domain to one size.')
+            held, new = (f'{x.shape[-1]}×{x.shape[-2]}' for x in (self.images, images))
+            raise InputError(f'the pool holds images of {held} pixels, there came some of {new}: '
+                             'crop or resize all images of a domain to one size.')
 
     def _load_from_state_dict(self, state, prefix, *rest):
         stored = state.get(f'{prefix}images')
-        if stored is not None: self.images = self.images.new_zeros(stored.shape)  # the shape of the images that were saved
+        if stored is not None: self.images = self.images.new_zeros(stored.shape)  # the shape that was saved
         super()._load_from_state_dict(state, prefix, *rest)
 
 # %% ../../nbs/losses/39_translation.ipynb #style
@@ -108,8 +111,9 @@ class StyleAdversarial(Term):
         pool: int = 50,      # earlier images each discriminator may be shown
     ):
         super().__init__(weight)
-        self.discriminators = nn.ModuleDict({domain: PatchDiscriminator(width) for domain in ('source', 'target')})
-        self.pools = nn.ModuleDict({domain: ImagePool(pool) for domain in ('source', 'target')})
+        domains = 'source', 'target'
+        self.discriminators = nn.ModuleDict({domain: PatchDiscriminator(width) for domain in domains})
+        self.pools = nn.ModuleDict({domain: ImagePool(pool) for domain in domains})
 
     @classmethod
     def built_for(cls, setup): return dict(width=setup.settings.discriminator_width)
@@ -121,8 +125,8 @@ class StyleAdversarial(Term):
 
     def discriminator_loss(self, source: CyclePass, target: CyclePass):
         losses, accuracies = [], []
-        for domain, real, painted in (('source', source.images, target.moved), ('target', target.images, source.moved)):
-            discriminator = self.discriminators[domain]
+        for domain, own, other in (('source', source, target), ('target', target, source)):
+            discriminator, real, painted = self.discriminators[domain], own.images, other.moved
             on_real, on_painted = discriminator(real), discriminator(self.pools[domain].exchange(painted))
             losses.append((least_squares(on_real, REAL) + least_squares(on_painted, FAKE))/2)
             accuracies.append(domain_accuracy(on_painted.detach() - .5, on_real.detach() - .5))
