@@ -26,8 +26,8 @@ from .evaluation.results import results_text, score_rows
 from .methods.plans import Method
 from .methods.catalogue import METHODS, find_method, settings_for
 from .losses.terms import TERMS
-from .runs.fit import require_device
 from .runs.folder import open_run
+from .runs.stages import require_device
 
 # %% ../nbs/85_cli.ipynb #parse
 def parse_size(

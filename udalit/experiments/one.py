@@ -31,6 +31,7 @@ from ..nets.generators import deeplab_v2
 from ..nets.weights import load_generator
 from ..runs.fit import fit, require_fit
 from ..runs.folder import Run, compare, load_run
+from ..runs.stages import RunOptions
 from ..evaluation.show import confusion_picture, curves, iou_bars, panel, show_batch
 from ..evaluation.report import figure_to_png, html_report
 from ..training.watch import Journal, read_history
@@ -133,7 +134,7 @@ def experiment(
     precision: str = 'no',
     device: str | None = None,
     progress: bool = True,
-    how: dict | None = None,                # of `udalit.runs.fit.Work`, such as workers and save_seconds
+    how: dict | None = None,                # of `udalit.runs.stages.RunOptions`, such as workers and save_seconds
     **changes,                              # of `udalit.methods.plans.Settings`
 ) -> list[dict]:                            # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
@@ -148,7 +149,8 @@ def experiment(
         for name, report in reports.items(): Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
         describe_model(out, about, place)
     finished = (out/'report.html').exists() and all((out/'stages'/s.name/'done.json').exists() for s in method.stages)
-    run = fit(network, task, method, out, settings, seed, precision, device, progress=progress, **how)
+    options = RunOptions(precision, device, progress=progress, **how)
+    run = fit(network, task, method, out, settings, seed, options)
     if not is_main(): return []
     if finished: return read_results(out/'results.csv')
     rows, scores = score_run(run, network, task, about['weights'], progress, how.get('workers', 0))
