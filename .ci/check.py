@@ -120,6 +120,35 @@ def order():
     need(sorted(set(problems)), 'out of order')
     return f'{len(made)} modules, {len(uses)} imports'
 
+ENGINE = 'methods/', 'training/', 'runs/', 'experiments/', '85_cli'  # what a person opens to extend the package
+
+def rhythm():
+    "notebooks show what they define: shares, sizes, widths, outputs, and how many names are public"
+    from rhythm import measure
+    problems, exports, shown = [], 0, 0
+    for o in notebooks():
+        r, page = measure(o), o.relative_to(NBS).as_posix()
+        exports, shown = exports + r.exports, shown + r.shown
+        if r.longest_run > 3: problems.append(f'{page}: {r.longest_run} exported cells in a row without an example, at most 3')
+        if r.largest > 40: problems.append(f'{page}: an exported cell of {r.largest} lines, at most 40')
+        if r.widest > 110: problems.append(f'{page}: a line of {r.widest} characters, at most 110')
+        problems += [f'{page}: an accidental output, {what}' for what in r.accidents]
+        if not page.startswith(ENGINE): continue
+        if r.exports and r.shown < .6*r.exports: problems.append(f'{page}: {r.shown} of {r.exports} exports shown in use, at least 60 %')
+        if not r.pictures: problems.append(f'{page}: no picture, table or printed result')
+    if shown < .65*exports: problems.append(f'all notebooks: {shown} of {exports} exports shown in use, at least 65 %')
+    public = [name for path in modules() for name in public_names(path)]
+    if len(public) > 250: problems.append(f'{len(public)} public names, at most 250')
+    problems += [f'{name} is public in more than one module' for name in sorted({n for n in public if public.count(n) > 1})]
+    need(problems, 'rhythm')
+    return f'{100*shown/exports:.0f} % of {exports} exports shown in use, {len(public)} public names'
+
+def public_names(path):
+    "What a module's `__all__` holds."
+    assigned = [node for node in ast.parse(text(path)).body if isinstance(node, ast.Assign)]
+    values = [node.value for node in assigned if ast.unparse(node.targets[0]) == '__all__']
+    return ast.literal_eval(values[0]) if values and isinstance(values[0], ast.List) else []
+
 def ruff():
     "ruff on package, notebooks and scripts"
     return call('ruff', 'check', '--output-format=concise', '--no-cache', LIB, NBS, ROOT/'setup.py', ROOT/'.ci', ROOT/'benchmarks').strip()
@@ -185,7 +214,7 @@ def demo():
     out = ROOT/shlex.split(command.split('--out')[-1])[0]
     need([o for o in ('results.csv',) if not (out/o).exists()], f'{out} lacks')
 
-CHECKS = [clean, sync, order, ruff, imports, tests, docs, readme, package, demo]
+CHECKS = [clean, sync, order, ruff, rhythm, imports, tests, docs, readme, package, demo]
 
 def main(wanted):
     unknown = set(wanted) - {c.__name__ for c in CHECKS}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NBS = Path(__file__).resolve().parent.parent/'nbs'
-EXPORT = re.compile(r'^#\| *exports?\b(?![^\S\n]*_)', re.M)
+EXPORT = re.compile(r'^#\| *export[si]?\b(?![^\S\n]*_)', re.M)
 DIRECTIVE = re.compile(r'^\s*#\|')
 MAGIC = re.compile(r'^\s*[%!?]')
 PROGRESS = re.compile(r'\d+%\||it/s\]|s/it\]')
