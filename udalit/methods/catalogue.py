@@ -7,23 +7,22 @@ __all__ = ['METHODS', 'find_method', 'settings_for', 'outline_of', 'plan_text']
 
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
 from ..core import InputError
-from ..labels import CITYSCAPES
-from ..losses.terms import Setup
-from .adversarial import ADAPTSEGNET, ADVENT, MINENT
-from .changes import change
-from .clan import CLAN
+from .adversarial import adaptsegnet, advent, minent
+from .changes import change, terms_of
+from .clan import clan
 from .controls import CONTROLS
-from .fada import FADA
-from .isia_aim import ISIA_AIM
-from .pixintrada import INTRADA, PIXINTRADA
-from .outlines import differences, outline
-from .plans import Method, check_plan
+from .fada import fada
+from .isia_aim import isia_aim
+from .outlines import _outline_with, differences
+from .pixintrada import intrada, pixintrada
+from .plans import Method
 from .settings import FOR_SMALL, Settings
-from .sim import SIM
-from ..nets.generators import deeplab_v2
+from .sim import sim
 
 # %% ../../nbs/methods/59_catalogue.ipynb #methods
-METHODS = {m.name: m for m in (*CONTROLS, ADAPTSEGNET, ADVENT, MINENT, CLAN, FADA, SIM, ISIA_AIM, INTRADA, PIXINTRADA)}
+_PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixintrada
+
+METHODS = {method.name: method for method in (*CONTROLS, *(paper() for paper in _PAPERS))}
 
 # %% ../../nbs/methods/59_catalogue.ipynb #find-method
 def find_method(
@@ -37,11 +36,11 @@ def find_method(
 
 # %% ../../nbs/methods/59_catalogue.ipynb #settings-for
 def settings_for(
-    backbone: str,                        # a name that `deeplab_v2` knows
+    backbone: str,                      # a name that `deeplab_v2` knows
     method: str | Method | None = None,
-    **changes,                            # fields of `Settings`; None leaves the default
+    **changes,                          # fields of `Settings`; None leaves the default
 ) -> Settings:
-    "A method's settings, on a small network from scratch with those that it needs instead; with `changes`."
+    "A method's settings; on a small network from scratch, those that it needs instead; with `changes`."
     method = Method('', '', ()) if method is None else find_method(method)
     small = FOR_SMALL if backbone == 'small' else {}
     asked = {name: value for name, value in changes.items() if value is not None}
@@ -53,11 +52,19 @@ def outline_of(
     backbone: str = 'resnet101',  # whose settings
 ) -> dict[str, object]:
     "The method's `outline`; an `InputError` if its plan, or an argument of a term, is wrong."
-    method = find_method(method)
-    check_plan(method)
-    settings = settings_for(backbone, method)
-    network = deeplab_v2('small', len(CITYSCAPES), **settings.of_network())
-    return outline(method, Setup(network, settings, CITYSCAPES))
+    return _outline_with(find_method(method), settings_for(backbone, method))
+
+# %% ../../nbs/methods/59_catalogue.ipynb #line
+def _or_dash(value) -> str: return '–' if value is None else str(value)
+
+def _line(place: str, table: dict) -> str:
+    "'adv: OutputAdversarial, weight 0.001, …' of the place and the plain values below it."
+    parts = [f'{table[place]}']
+    for below, value in table.items():
+        above, _, name = below.rpartition('.')
+        if above == place and not any(other.startswith(f'{below}.') for other in table):
+            parts.append(f'{name} {_or_dash(value)}')
+    return f'{place.rpartition(".")[2]}: ' + ', '.join(parts)
 
 # %% ../../nbs/methods/59_catalogue.ipynb #plan-text
 def plan_text(
@@ -69,20 +76,13 @@ def plan_text(
     table, lines = outline_of(method, backbone), [f'{method.title}: {method.about}']
     for stage in method.stages:
         lines += ['', _line(stage.name, table)]
-        terms = [place for place in table if place.startswith(f'{stage.name}.') and place.count('.') == 1]
-        lines += [f'  {_line(place, table)}' for place in terms if any(p.startswith(f'{place}.') for p in table)]
+        terms = [f'{stage.name}.{name}' for name in terms_of(method, stage.name)]
+        lines += [f'  {_line(place, table)}' for place in terms if place in table]
     settings = [f'{name} {value}' for name, value in table.items() if name in Settings.__dataclass_fields__]
     lines += ['', f'settings: {", ".join(settings)}']
     if method.official and not method.changes:
-        official = outline_of(find_method(method, fidelity='official'), backbone)
+        coded = outline_of(find_method(method, fidelity='official'), backbone)
         lines += ['', 'with fidelity official:']
-        lines += [f'  {place:32}{_shown(before)} → {_shown(after)}' for place, before, after in differences(table, official)]
+        for place, before, after in differences(table, coded):
+            lines.append(f'  {place:32}{_or_dash(before)} → {_or_dash(after)}')
     return '\n'.join(lines)
-
-def _shown(value) -> str: return '–' if value is None else str(value)
-
-def _line(place: str, table: dict) -> str:
-    "'adv: OutputAdversarial, weight 0.001, …' of the place and the plain values below it."
-    below = [p for p in table if p.startswith(f'{place}.') and p.count('.') == place.count('.') + 1]
-    values = [f'{p.rpartition(".")[2]} {_shown(table[p])}' for p in below if not any(q.startswith(f'{p}.') for q in table)]
-    return f'{place.rpartition(".")[2]}: ' + ', '.join([table[place], *values])

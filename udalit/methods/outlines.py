@@ -11,7 +11,7 @@ from dataclasses import fields
 from ..core import InputError
 from ..labels import CITYSCAPES
 from ..losses.terms import Setup
-from .plans import Method, Train, check_plan, stage_settings, stage_terms
+from .plans import Method, Train, check_plan, parse_entry, stage_settings, stage_terms
 from .settings import Settings
 from ..nets.generators import deeplab_v2
 
@@ -68,9 +68,11 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
 # %% ../../nbs/methods/51_outlines.ipynb #weighted-terms
 def _weighted_terms(stage: Train, table: dict) -> str:
     "'1 seg + 0.001 adv': the stage's terms with their weights."
-    parts = [place.split('.') for place in table]
-    names = [part[1] for part in parts if part[0] == stage.name and part[2:] == ['weight']]
-    return ' + '.join(f'{_shown(table[f"{stage.name}.{name}.weight"])} {name}' for name in names)
+    terms = []
+    for entry in stage.terms:
+        place = f'{stage.name}.{parse_entry(entry)[0]}'
+        if place in table: terms.append(f'{_shown(table.get(f"{place}.weight", 1))} {entry}')
+    return ' + '.join(terms)
 
 # %% ../../nbs/methods/51_outlines.ipynb #plan-table
 def plan_table(method: Method) -> str:
@@ -90,15 +92,22 @@ def plan_table(method: Method) -> str:
 # %% ../../nbs/methods/51_outlines.ipynb #stated-table
 def stated_table(
     method: Method,
-    stated: dict[str, tuple],  # by place in the outline: the paper's value, and its words or where it has it
+    stated: dict[str, tuple],      # by place in the outline: the value, and the words or their place
+    differ: tuple[str, ...] = (),  # the places where the plan has another value
+    by: str = 'paper',             # who states it
 ) -> str:
     "The plan's values beside those that its paper states, in Markdown; other values are bold."
-    table, rows = _outline_with(method), []
+    table, rows, other = _outline_with(method), [], []
     for place, (value, words) in stated.items():
         if place not in table: raise InputError(f'{method.title} has no "{place}" in its outline.')
         ours = _shown(table[place])
-        rows.append([place, ours if table[place] == value else f'**{ours}**', _shown(value), words])
-    return _markdown(['place', 'plan', 'paper', 'in its words'], rows)
+        if table[place] != value:
+            other.append(place)
+            ours = f'**{ours}**'
+        rows.append([place, ours, _shown(value), words])
+    if set(other) != set(differ):
+        raise InputError(f'the plan differs at {", ".join(other)}; said was {", ".join(differ)}.')
+    return _markdown(['place', 'plan', by, 'where, in its words'], rows)
 
 # %% ../../nbs/methods/51_outlines.ipynb #official-table
 def official_table(
