@@ -143,8 +143,8 @@ class ContinuousAdversarial(PixelAdversarial):
 
     def domain_loss(self, scores, hard, target):
         if target.confidence is None:
-            raise InputError('the continuous index needs the confidence of the pseudo-labels, which the target '
-                             'lacks: let a stage that splits the pixels run first; it stores both.')
+            raise InputError('the continuous index needs the confidence of the pseudo-labels, which the '
+                             'target lacks: let a stage that splits the pixels run first; it stores both.')
         index = continuous_index(target.confidence, hard)
         self.measured['error'] = (scores.detach().squeeze(1).sigmoid() - index).abs().mean()
         return continuous_loss(scores, index)
