@@ -66,8 +66,9 @@ def folder_tree(
     "The files of a folder, indented."
     lines = [f'{Path(folder).name}/']
     children = sorted(Path(folder).iterdir(), key=lambda p: (p.is_dir(), p.name))
-    for suffix in dict.fromkeys(p.suffix for p in children if p.is_file()):
-        files = [p.name for p in children if p.is_file() and p.suffix == suffix]
+    kinds = {p: 'events' if p.name.startswith('events.') else p.suffix for p in children if p.is_file()}
+    for suffix in dict.fromkeys(kinds.values()):
+        files = [p.name if suffix != 'events' else 'events…' for p in kinds if kinds[p] == suffix]
         if len(files) > most: files = [f'{len(files)} files *{suffix}']
         lines += [f'  {name}' for name in files]
     for child in children:
