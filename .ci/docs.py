@@ -1,7 +1,8 @@
-"""The docs site without Quarto: nbdev prepares the notebooks, pandoc makes the pages, every link and anchor is checked.
+"""The docs site without Quarto: nbdev prepares the notebooks, pandoc makes the pages, every link is checked.
 
-`python .ci/docs.py` builds _docs and exits with 1 and a list if a link is dead; `--sidebar` writes nbs/sidebar.yml (Quarto's list of
-pages) from the notebooks' numbers; `--prepare` stops after nbdev's part, for Quarto to go on from _proc."""
+`python .ci/docs.py` builds _docs and exits with 1 and a list if a link or an anchor is dead; `--sidebar`
+writes nbs/sidebar.yml (Quarto's list of pages) from the notebooks' numbers; `--prepare` stops before pandoc,
+for Quarto to go on from _proc."""
 import base64, html, json, os, re, shutil, subprocess, sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,13 +17,21 @@ HERE = Path(__file__).resolve().parent
 ROOT,NBS,PROC,OUT = HERE.parent,HERE.parent/'nbs',HERE.parent/'_proc',HERE.parent/'_docs'
 DIRECTIVE = re.compile(r'^#\| *([\w-]+):? *(.*)\n?', re.M)
 LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
+# equations of the papers, as docstrings ("Source: SIM-6, SIM-9") and prose (`SIM-6`) name them
+EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA))\b'
+SOURCE = re.compile(r'Source: [^\n]*')
+QUOTED = rf'(?<!\[)`{EQUATION}`'
 
 def pages(root=NBS):
-    "Notebooks below `root` in the order of their numbers, index first; a folder stands where its first notebook does."
-    number = lambda p: int(m[0]) if (m := re.match(r'\d+', p.name)) else -2 if p.stem == 'index' else -1
-    files = [o.relative_to(root) for o in root.rglob('*.ipynb') if not any(p[0] in '._' for p in o.relative_to(root).parts)]
+    "Notebooks below `root` in the order of their numbers, index first; a folder stands where its first one does."
+    def number(path):
+        if (found := re.match(r'\d+', path.name)): return int(found[0])
+        return -2 if path.stem == 'index' else -1
+    files = [o.relative_to(root) for o in root.rglob('*.ipynb')]
+    files = [o for o in files if not any(part[0] in '._' for part in o.parts)]
     first = {o.parent: min(number(p) for p in files if p.parent == o.parent) for o in files}
-    return sorted(files, key=lambda o: (first[o.parent] if len(o.parts) > 1 else number(o), number(o), o.name))
+    def place(o): return (first[o.parent] if len(o.parts) > 1 else number(o), number(o), o.name)
+    return sorted(files, key=place)
 
 def sections(files):
     "Runs of pages of one folder: [(folder or '', [page, …]), …]."
@@ -36,15 +45,36 @@ def sections(files):
 def sidebar_yml(files):
     contents = []
     for folder,os_ in sections(files):
-        contents += [dict(section=folder, contents=[o.as_posix() for o in os_])] if folder else [o.as_posix() for o in os_]
+        listed = [o.as_posix() for o in os_]
+        contents += [dict(section=folder, contents=listed)] if folder else listed
     text = yaml.safe_dump(dict(website=dict(sidebar=dict(contents=contents))), sort_keys=False)
     return '# Written by `python .ci/docs.py --sidebar`: the notebooks in the order of their numbers.\n'+text
+
+def linked(text, page, pattern):
+    "The text with a link from each equation that matches to its row in the table of all equations."
+    table = Path(os.path.relpath('equations.ipynb', page.parent)).as_posix()
+    return re.sub(pattern, lambda id: f'[{id[0]}]({table}#{id[0].strip("`")})', text)
+
+def cite(page):
+    "Links to equations in one prepared notebook: from the docstrings that nbdev shows, and from prose."
+    path = PROC/page
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    for cell in nb['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] == 'markdown': cell['source'] = linked(source, page, QUOTED)
+        for out in cell.get('outputs', []) if 'show_doc(' in source else ():
+            shown = ''.join(out['data'].get('text/markdown', ''))
+            shown = SOURCE.sub(lambda cites: linked(cites[0], page, EQUATION), shown)
+            out['data']['text/markdown'] = shown
+    path.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
 
 def fenced(text, kind=''): return f'\n\n~~~~~~~~~~ {kind}\n{text.rstrip()}\n~~~~~~~~~~\n\n'
 
 def output(out, target, asis):
     "One stored output as markdown; a picture becomes the file `target`."
-    if out['output_type'] == 'stream': return ''.join(out['text']) if asis else fenced(''.join(out['text']), '{.output}')
+    if out['output_type'] == 'stream':
+        text = ''.join(out['text'])
+        return text if asis else fenced(text, '{.output}')
     data = {k: ''.join(v) if isinstance(v, list) else v for k,v in out.get('data', {}).items()}
     for kind,ext in {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}.items():
         if kind not in data: continue
@@ -61,7 +91,8 @@ def markdown(nb, target):
     meta,body = {},[]
     for i,cell in enumerate(nb['cells']):
         source = ''.join(cell['source'])
-        if cell['cell_type'] == 'raw': meta |= yaml.safe_load(source.strip().strip('-')) or {} if source.lstrip().startswith('---') else {}
+        if cell['cell_type'] == 'raw':
+            if source.lstrip().startswith('---'): meta |= yaml.safe_load(source.strip().strip('-')) or {}
         elif cell['cell_type'] == 'markdown': body.append(source)
         else:
             options = dict(DIRECTIVE.findall(source))
@@ -69,18 +100,21 @@ def markdown(nb, target):
             code = DIRECTIVE.sub('', source).strip()
             shown = fenced(code, '{.python}') if code and options.get('echo') != 'false' else ''
             if shown and 'code-fold' in options:
-                shown = f'\n\n<details open><summary>{options.get("code-summary", "Code").strip(chr(34))}</summary>{shown}</details>\n\n'
+                summary = options.get('code-summary', 'Code').strip('"')
+                shown = f'\n\n<details open><summary>{summary}</summary>{shown}</details>\n\n'
             asis = options.get('output') == 'asis'
             name = target.parent/(target.stem+'_files')/f'{cell.get("id", i)}'
-            outs = [output(o, name.with_name(f'{name.name}-{j}.x'), asis) for j,o in enumerate(cell['outputs'])]
+            files = [name.with_name(f'{name.name}-{j}.x') for j in range(len(cell['outputs']))]
+            outs = [output(o, file, asis) for o,file in zip(cell['outputs'], files)]
             body += [shown, *(outs if options.get('output') != 'false' else [])]
     return meta,'\n\n'.join(body)
 
 def to_html(text, target, **variables):
     meta = OUT/'meta.json'
     meta.write_text(json.dumps(variables.pop('meta')), encoding='utf-8')
-    cmd = [pypandoc.get_pandoc_path(), '--from=markdown-yaml_metadata_block', '--to=html5', '--standalone', '--mathml', '--toc',
-           '--columns=9999', '--fail-if-warnings', f'--template={HERE/"page.html"}', f'--metadata-file={meta}', f'--output={target}']
+    cmd = [pypandoc.get_pandoc_path(), '--from=markdown-yaml_metadata_block', '--to=html5', '--standalone']
+    cmd += ['--mathml', '--toc', '--columns=9999', '--fail-if-warnings', f'--template={HERE/"page.html"}']
+    cmd += [f'--metadata-file={meta}', f'--output={target}']
     cmd += [f'--variable={k}={v}' for k,v in variables.items()]
     done = subprocess.run(cmd, input=text, capture_output=True, text=True, encoding='utf-8')
     meta.unlink()
@@ -88,19 +122,26 @@ def to_html(text, target, **variables):
 
 def menu(files, metas, page, made):
     "The sidebar, as seen from `page`."
-    rel = lambda o: Path(os.path.relpath(OUT/made[o], (OUT/made[page]).parent)).as_posix()
-    number = lambda o: (m := re.match(r'\d+', o.name)) and m[0] or ''
-    title = lambda o: 'Overview' if o.stem == 'index' else metas[o]['title']
-    label = lambda o: f'<a href="{rel(o)}"><span>{number(o)}</span>{html.escape(title(o))}</a>'
-    item = lambda o: f'<li{" class=here" if o == page else ""}>{label(o)}</li>'
-    return ''.join((f'<h2>{f}</h2>' if f else '')+'<ul>'+''.join(map(item, os_))+'</ul>' for f,os_ in sections(files))
+    def item(o):
+        to = Path(os.path.relpath(OUT/made[o], (OUT/made[page]).parent)).as_posix()
+        number = re.match(r'\d*', o.name)[0]
+        title = 'Overview' if o.stem == 'index' else metas[o]['title']
+        here = ' class=here' if o == page else ''
+        return f'<li{here}><a href="{to}"><span>{number}</span>{html.escape(title)}</a></li>'
+    parts = []
+    for folder,os_ in sections(files):
+        if folder: parts.append(f'<h2>{folder}</h2>')
+        parts.append(f'<ul>{"".join(map(item, os_))}</ul>')
+    return ''.join(parts)
 
 def localise(target, source, made, site, anchors):
-    "Links of one page: .ipynb → .html, the site's own address → relative; a method's link without a heading goes to its class."
+    """Links of one page: .ipynb → .html, the site's own address → relative. What has no heading of its own, such
+    as a class's method, is found at its class."""
     def one(m):
         url = html.unescape(m[2])
         path,_,frag = url.partition('#')
-        if path.startswith(site): path = os.path.relpath(OUT/(path[len(site):].strip('/') or 'index.html'), target.parent)
+        if path.startswith(site):
+            path = os.path.relpath(OUT/(path[len(site):].strip('/') or 'index.html'), target.parent)
         elif path.endswith('.ipynb') and not urlsplit(path).scheme:
             key = Path(os.path.relpath((NBS/source.parent/path).resolve(), NBS))
             path = os.path.relpath(OUT/made[key], target.parent) if key in made else path
@@ -128,12 +169,15 @@ def dead_links(cfg):
     for page,parsed in seen.items():
         for link in parsed.links:
             url = urlsplit(link)
-            if link.startswith(blob): ok = (ROOT/unquote(url.path.split(f'/blob/{cfg.branch}/')[1])).exists() and url.fragment != 'LNone'
+            if link.startswith(blob):
+                to = ROOT/unquote(url.path.split(f'/blob/{cfg.branch}/')[1])
+                ok = to.exists() and url.fragment != 'LNone'
             elif url.scheme in ('http', 'https'): ok = '.' in url.netloc and ' ' not in link
             elif url.scheme in ('data', 'mailto'): ok = True
             else:
                 to = (page.parent/unquote(url.path)).resolve() if url.path else page
-                ok = to.is_file() and out in to.parents and (not url.fragment or to not in seen or unquote(url.fragment) in seen[to].ids)
+                anchored = not url.fragment or to not in seen or unquote(url.fragment) in seen[to].ids
+                ok = to.is_file() and out in to.parents and anchored
             if not ok: yield f'{page.relative_to(out).as_posix()}: {link}'
     print(f'{len(seen)} pages, {sum(len(p.links) for p in seen.values())} links')
 
@@ -143,11 +187,13 @@ def main():
     if '--sidebar' in sys.argv: return yml.write_text(sidebar_yml(files), encoding='utf-8')
     if not yml.exists() or yml.read_text(encoding='utf-8') != sidebar_yml(files):
         sys.exit('nbs/sidebar.yml is out of date: run python .ci/docs.py --sidebar')
-    if cfg.lib_name not in NbdevLookup().entries: sys.exit("names cannot be linked: pip install -e '.[dev]' first")
+    if cfg.lib_name not in NbdevLookup().entries:
+        sys.exit("names cannot be linked: pip install -e '.[dev]' first")
     try: proc_nbs(force=True)
     except Exception as e: sys.exit(f'nbdev cannot process the notebooks: {e}')
     lost = [o.as_posix() for o in files if not (PROC/o).exists()]
     if lost: sys.exit(f'nbdev could not process {", ".join(lost)} (see above)')
+    for o in files: cite(o)
     if '--prepare' in sys.argv: return
     shutil.rmtree(OUT, ignore_errors=True)
     shutil.copytree(PROC, OUT, ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '_docs'))
@@ -156,14 +202,17 @@ def main():
     texts,metas = {},{}
     for o in files:
         metas[o],texts[o] = markdown(json.loads((PROC/o).read_text(encoding='utf-8')), OUT/made[o])
-        metas[o] = dict(title=o.stem, description='') | metas[o] | dict(pagetitle=f'{metas[o].get("title", o.stem)} – {cfg.title}')
+        metas[o] = dict(title=o.stem, description='') | metas[o]
+        metas[o]['pagetitle'] = f'{metas[o]["title"]} – {cfg.title}'
     for i,o in enumerate(files):
         target = OUT/made[o]
         target.parent.mkdir(parents=True, exist_ok=True)
         near = {k: files[j] for k,j in dict(previous=i-1, next=i+1).items() if 0 <= j < len(files)}
-        near = {k: f'<a href="{os.path.relpath(OUT/made[p], target.parent)}">{html.escape(metas[p]["title"])}</a>' for k,p in near.items()}
-        to_html(texts[o], target, meta=metas[o], site=cfg.title, root=os.path.relpath(OUT, target.parent), repo=cfg.git_url,
-                menu=menu(files, metas, o, made), **near)
+        for k,p in near.items():
+            to = os.path.relpath(OUT/made[p], target.parent)
+            near[k] = f'<a href="{to}">{html.escape(metas[p]["title"])}</a>'
+        to_html(texts[o], target, meta=metas[o], site=cfg.title, root=os.path.relpath(OUT, target.parent),
+                repo=cfg.git_url, menu=menu(files, metas, o, made), **near)
     anchors = {(OUT/made[o]).resolve(): Page(OUT/made[o]).ids for o in files}
     for o in files: localise(OUT/made[o], o, made, cfg.doc_host+cfg.doc_baseurl, anchors)
     if dead := sorted(set(dead_links(cfg))): sys.exit('dead links:\n  '+'\n  '.join(dead))
