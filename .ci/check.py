@@ -149,6 +149,35 @@ def public_names(path):
     values = [node.value for node in assigned if ast.unparse(node.targets[0]) == '__all__']
     return ast.literal_eval(values[0]) if values and isinstance(values[0], ast.List) else []
 
+DECIMAL = re.compile(r'(?<![\w.])\d+\.\d+(?![\w.-])')
+CITED = re.compile(r'\bTables?\s+[0-9IVX]|§|\b[Ee]quations?\s+\d|`[A-Z]+-\w+`')  # 'Table 3', '§ 5.1', 'equation 6', `SIM-9`
+
+def paragraphs(prose):
+    "Paragraphs and list items, each with the text in which a citation of its numbers may stand: a table's is the whole cell."
+    prose = re.sub(r'```.*?```|`[^`]*[^`A-Z\d-][^`]*`|\]\([^)]*\)', ' ', prose, flags=re.S)  # no code, no links
+    for part in re.split(r'\n\s*\n|\n(?=\s*[-*] )', prose): yield part, prose if part.startswith('|') else part
+
+def printed_numbers(path):
+    "All decimal numbers in the outputs of a notebook."
+    shown = []
+    for out in (o for c in cells(path) for o in c.get('outputs', [])):
+        shown += [out.get('text', []), *(value for kind, value in out.get('data', {}).items() if kind.startswith('text/'))]
+    return {number for part in shown for number in DECIMAL.findall(''.join(part))}
+
+def numbers():
+    "decimal numbers in the papers' prose are printed by the same notebook, or cited from a table, section or equation"
+    problems, seen = [], 0
+    for path in sorted((NBS/'papers').glob('*.ipynb')):
+        printed = printed_numbers(path)
+        for cell in cells(path):
+            for part, context in paragraphs(source(cell)) if cell['cell_type'] == 'markdown' else ():
+                found = DECIMAL.findall(part)
+                seen += len(found)
+                if CITED.search(context): continue
+                problems += [f'{name(path)}: {number} in cell {cell["id"]}' for number in found if number not in printed]
+    need(problems, 'neither in an output nor cited')
+    return f'{seen} numbers'
+
 def ruff():
     "ruff on package, notebooks and scripts"
     return call('ruff', 'check', '--output-format=concise', '--no-cache', LIB, NBS, ROOT/'setup.py', ROOT/'.ci', ROOT/'benchmarks').strip()
@@ -214,7 +243,7 @@ def demo():
     out = ROOT/shlex.split(command.split('--out')[-1])[0]
     need([o for o in ('results.csv',) if not (out/o).exists()], f'{out} lacks')
 
-CHECKS = [clean, sync, order, ruff, rhythm, imports, tests, docs, readme, package, demo]
+CHECKS = [clean, sync, order, numbers, ruff, rhythm, imports, tests, docs, readme, package, demo]
 
 def main(wanted):
     unknown = set(wanted) - {c.__name__ for c in CHECKS}
