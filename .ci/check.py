@@ -31,8 +31,9 @@ def call(*args, cwd=ROOT, quiet=True):
     return done.stdout or ''
 
 def readme_command(word):
-    "The one command line of README.md that contains `word`."
-    lines = [o for o in (ROOT/'README.md').read_text(encoding='utf-8').splitlines() if '&&' in o and word in o]
+    "The one command of README.md that contains `word`; a line that ends with a backslash goes on in the next."
+    readme = re.sub(r'\\\n *', '', (ROOT/'README.md').read_text(encoding='utf-8'))
+    lines = [o for o in readme.splitlines() if '&&' in o and word in o]
     if len(lines) != 1: raise Failed(f'README.md has {len(lines)} command lines with "{word}"; one is needed')
     return lines[0]
 
@@ -55,7 +56,8 @@ def parsed(src): return ast.parse('\n'.join('pass' if o.lstrip()[:1] in ('%', '!
 def mixed(cell):
     "Would nbdev run this cell for the site only because it imports something?"
     src = source(cell)
-    if cell['cell_type'] != 'code' or re.search(r'^#\| *(export|exports|exporti|eval: *false)\b', src, re.M): return False
+    if cell['cell_type'] != 'code' or src.startswith('%%'): return False
+    if re.search(r'^#\| *(export|exports|exporti|eval: *false)\b', src, re.M): return False
     nodes = list(ast.walk(parsed(src)))
     return any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in nodes) and any(isinstance(n, (ast.Expr, ast.Assign)) for n in nodes)
 
@@ -226,6 +228,20 @@ def readme():
     "README.md equals what index.ipynb gives"
     return call(sys.executable, ROOT/'.ci'/'readme.py', '--check').strip()
 
+def example():
+    "the README's Python example, as a user would run it, on a few drawn tiles in the folders of its own images"
+    blocks = re.findall(r'```python\n(.*?)```', text(ROOT/'README.md'), re.S)
+    if len(blocks) != 1: raise Failed(f'README.md has {len(blocks)} blocks of Python; one is needed')
+    draw = "from udalit.worlds.written import ensure_aerial; ensure_aerial('my-data', (64, 64), (8, 8), 4)"
+    with tempfile.TemporaryDirectory() as tmp:
+        script = Path(tmp)/'example.py'
+        script.write_text(blocks[0], encoding='utf-8')
+        call(sys.executable, '-c', draw, cwd=tmp)
+        printed = call(sys.executable, script, cwd=tmp)
+    scores = re.search('mIoU .*', printed)
+    if not scores: raise Failed(f'it printed no scores:\n{printed}')
+    return scores[0]
+
 def package():
     "the source archive builds, and the wheel made from it holds every module"
     with tempfile.TemporaryDirectory() as tmp:
@@ -243,7 +259,7 @@ def demo():
     out = ROOT/shlex.split(command.split('--out')[-1])[0]
     need([o for o in ('results.csv',) if not (out/o).exists()], f'{out} lacks')
 
-CHECKS = [clean, sync, order, numbers, ruff, rhythm, imports, tests, docs, readme, package, demo]
+CHECKS = [clean, sync, order, numbers, ruff, rhythm, imports, tests, docs, readme, example, package, demo]
 
 def main(wanted):
     unknown = set(wanted) - {c.__name__ for c in CHECKS}
