@@ -284,6 +284,7 @@ _EXAMPLES = dict(
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions')
 
+# %% ../nbs/85_cli.ipynb #arguments
 def _arguments(command) -> dict:
     "Name → documented argument of a command or of a group of options."
     return docments(command, full=True, returns=False, eval_str=True)
@@ -292,6 +293,7 @@ def _groups(command) -> dict[str, type]:
     "The arguments of a command that are groups of options."
     return {name: about.anno for name, about in _arguments(command).items() if is_dataclass(about.anno)}
 
+# %% ../nbs/85_cli.ipynb #parser-of
 class _Joined(argparse._StoreAction):
     "An option that may be given several times: its values with commas between."
     def __call__(self, parser, given, value, option=None):

@@ -262,7 +262,8 @@ def progress_bar(
 ) -> tqdm:
     "A bar that goes away at its end; in a log file, which keeps every line, two a minute."
     watched = sys.stderr.isatty() or 'ipykernel' in sys.modules
-    return tqdm(things, disable=not show, leave=False, mininterval=.1 if watched else 30, **how)
+    hidden = not show or 'IN_TEST' in os.environ  # nbdev sets it: a bar is no output of a notebook
+    return tqdm(things, disable=hidden, leave=False, mininterval=.1 if watched else 30, **how)
 
 # %% ../nbs/00_core.ipynb #peak-memory
 def peak_memory() -> int:
