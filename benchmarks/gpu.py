@@ -53,7 +53,7 @@ from udalit.data.loaders import endless_loader
 from udalit.data.transforms import preprocess
 from udalit.training.step import Trainer
 from udalit.worlds.streets import Streets
-from udalit.worlds.written import write_cityscapes, write_gta5
+from udalit.worlds.written import _write_cityscapes, _write_gta5
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 'part', 'name', 'setting', 'value', 'unit', 'card', 'torch', 'commit'
@@ -234,9 +234,9 @@ def measure_step(record: Record, plan: Plan):
 def written(folder: Path, plan: Plan) -> tuple[Dataset, Dataset]:
     "Drawn streets as files: labelled ones as GTA5 has them, unlabelled ones as Cityscapes has them."
     conditions = plan.conditions
-    write_gta5(Streets('game', plan.images, conditions.source_size, keep=False), folder/'gta5')
+    _write_gta5(Streets('game', plan.images, conditions.source_size, keep=False), folder/'gta5')
     streets = Streets('real', plan.images, conditions.target_size, keep=False)
-    write_cityscapes(streets, folder/'cityscapes', 'train', labels=False)
+    _write_cityscapes(streets, folder/'cityscapes', 'train', labels=False)
     return gta5(folder/'gta5'), cityscapes(folder/'cityscapes', 'train', labelled=False)
 
 def read_pairs(datasets: tuple[Dataset, Dataset], workers: int, conditions: Conditions) -> Iterator:

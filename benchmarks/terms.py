@@ -39,14 +39,14 @@ from torch.utils.data import default_collate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the package of this checkout
 
 import udalit
-from udalit.data.transforms import as_plain
+from udalit.data.transforms import _as_plain
 from udalit.labels import CITYSCAPES, IGNORE
-from udalit.losses.matching import Matching
+from udalit.losses.matching import _Matching
 from udalit.losses.terms import TERMS, Setup
 from udalit.methods.catalogue import settings_for
-from udalit.methods.plans import build_terms, parse_entry
+from udalit.methods.plans import build_terms, _parse_entry
 from udalit.nets.generators import BACKBONES, deeplab_v2
-from udalit.nets.regions import at_stride
+from udalit.nets.regions import _at_stride
 from udalit.training.step import Trainer
 from udalit.worlds.streets import Streets
 
@@ -79,13 +79,13 @@ def scenes(domain: str, conditions: Conditions) -> dict:
     "A batch of drawn scenes; its label is the truth."
     style = dict(source='game', target='real')[domain]
     streets = Streets(style, conditions.batch, size=conditions.size(domain))
-    return default_collate([as_plain(sample) for sample in streets])
+    return default_collate([_as_plain(sample) for sample in streets])
 
 def pair(entry: str, conditions: Conditions) -> tuple[dict, dict]:
     "Source and target on the device; the target has pseudo-labels where the term `entry` needs some."
     source, target = dict(scenes('source', conditions)), dict(scenes('target', conditions))
     truth = target.pop('label')
-    _, kind, _ = parse_entry(entry)
+    _, kind, _ = _parse_entry(entry)
     if 'labels' in kind.needs:
         generator = torch.Generator().manual_seed(0)
         confidence = torch.randint(128, 256, truth.shape, dtype=torch.uint8, generator=generator)  # (b, H, W)
@@ -106,7 +106,7 @@ def sure_logits(domain: str, conditions: Conditions) -> Tensor:
     truth = scenes(domain, conditions)['label']                                     # (b, H, W)
     exchanged = torch.rand(truth.shape, generator=torch.Generator().manual_seed(0)) < .03
     ids = torch.where(exchanged, truth.roll(1, 0).flip(-1), truth)
-    ids = at_stride(ids, feature_size(conditions.backbone, conditions.size(domain)))  # (b, h, w)
+    ids = _at_stride(ids, feature_size(conditions.backbone, conditions.size(domain)))  # (b, h, w)
     k = len(CITYSCAPES)
     shown = F.one_hot(ids.clamp(max=k), k + 1)[..., :-1]                            # ignored: no class
     return 5*shown.permute(0, 3, 1, 2).float()
@@ -144,7 +144,7 @@ def prepare(entries: tuple[str, ...], conditions: Conditions, **changes) -> Trai
         setup = Setup(network, settings, CITYSCAPES)
         terms = build_terms(entries, setup, dict(local=dict(preheat=0.)))  # CLAN's code, later on
     for term in terms.values():
-        if not isinstance(term, Matching): continue
+        if not isinstance(term, _Matching): continue
         term.memory.samples.normal_()
         term.memory.written.fill_(2*term.memory.samples.shape[1])
     return Trainer(Confident(network, conditions), terms, settings, accelerator)
@@ -241,7 +241,7 @@ def parse() -> tuple[Conditions, str | None]:
     add('--clock', default='wall', choices=('wall', 'cpu'), help='cpu: processor time, on a busy machine')
     add('--only', help='a term, such as isia, or one variant, such as isia=map')
     args = parser.parse_args()
-    parse_entry(args.only or 'seg')  # its error lists what there is
+    _parse_entry(args.only or 'seg')  # its error lists what there is
     burst = args.burst or (5 if args.device == 'cuda' else 1)
     return Conditions(args.backbone, args.size, args.size, args.batch, args.device, args.precision,
                       args.repeats, burst=burst, clock=args.clock), args.only

@@ -16,7 +16,7 @@ from fastcore.script import Param
 from tqdm import tqdm
 
 import udalit
-from .core import InputError, explain
+from .core import InputError, _explain
 from .data.tasks import DRAWN, TASKS, find_task
 from .evaluation.results import results_text
 from .experiments.demo import run_demo
@@ -383,7 +383,7 @@ def _guarded(action: Callable) -> int:
     except BrokenPipeError:  # `udalit check … | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
-        explained = explain(error, error.filename or '.')
+        explained = _explain(error, error.filename or '.')
         if not isinstance(explained, InputError): raise
         return _complain(explained)
     except KeyboardInterrupt:

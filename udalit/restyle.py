@@ -11,13 +11,13 @@ from pathlib import Path
 from torch import nn
 from torch.utils.data import Dataset
 
-from .core import progress_bar
+from .core import _progress_bar
 from .data.datasets import Scenes, folders, subset
-from .files import path_of, write_ids, write_image
+from .files import _path_of, write_ids, write_image
 from .data.loaders import test_loader
 from .data.transforms import Preprocess
 from .labels import LabelSpace
-from .predict import device_of, evaluating
+from .predict import _device_of, _evaluating
 
 # %% ../nbs/42_restyle.ipynb #restyled
 def restyled(folder: str | Path, space: LabelSpace) -> Scenes:
@@ -34,14 +34,14 @@ def restyle_set(
     progress: bool = True,
 ) -> Scenes:                 # what was painted
     "Paint every image and put its label beside it; a pair that is there already stays. Source: ISIA-ALG1"
-    images, labels, device = Path(folder)/'images', Path(folder)/'labels', device_of(translator)
-    todo = [i for i, name in enumerate(dataset.names) if not path_of(name, images).exists()]
+    images, labels, device = Path(folder)/'images', Path(folder)/'labels', _device_of(translator)
+    todo = [i for i, name in enumerate(dataset.names) if not _path_of(name, images).exists()]
     batches = test_loader(subset(dataset, indices=todo), Preprocess(size), 1, workers) if todo else ()
     done = len(dataset) - len(todo)
-    with evaluating(translator):
-        for batch in progress_bar(batches, progress, total=len(dataset), initial=done, desc='painting'):
+    with _evaluating(translator):
+        for batch in _progress_bar(batches, progress, total=len(dataset), initial=done, desc='painting'):
             painted = translator.translate(batch['image'].to(device))[0]  # (3, h, w)
             name = batch['name'][0]
-            write_ids(path_of(name, labels), batch['label'][0].numpy())
-            write_image(path_of(name, images), painted.permute(1, 2, 0).cpu().numpy())
+            write_ids(_path_of(name, labels), batch['label'][0].numpy())
+            write_image(_path_of(name, images), painted.permute(1, 2, 0).cpu().numpy())
     return restyled(folder, dataset.space)

@@ -21,7 +21,7 @@ from .core import InputError
 from .labels import IGNORE
 from .losses.terms import Term
 from .nets.generators import Maps
-from .nets.passes import Pass, detached
+from .nets.passes import Pass, _detached
 
 # %% ../nbs/31_testing.ipynb #scene
 def _scene(batch: int, size: tuple[int, int], classes: list[int], generator=None) -> tuple[Tensor, Tensor]:
@@ -133,7 +133,7 @@ def _steps(term: Term, source, target) -> SimpleNamespace:
     moved = {domain: _moved(seen) for domain, seen in passes.items()}
     touched = [name for name, p in term.named_parameters() if p.grad is not None]
     if term.adversarial:
-        loss = term.discriminator_loss(detached(source), detached(target))
+        loss = term.discriminator_loss(_detached(source), _detached(target))
         loss.backward()
         losses['discriminator'] = loss.detach()
     learnt = {name: p.grad for name, p in term.named_parameters() if p.requires_grad}

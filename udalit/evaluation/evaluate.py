@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, progress_bar
+from ..core import InputError, _progress_bar
 from ..files import write_ids
 from ..data.loaders import test_loader
-from ..data.transforms import as_plain, resize_image, resize_label
+from ..data.transforms import _as_plain, _resize_image, resize_label
 from ..labels import LabelSpace
-from ..predict import label_map
+from ..predict import _label_map
 from .metrics import Confusion, Protocol, Scores
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #sizing
@@ -33,11 +33,11 @@ class _Sizing:
         image, label = sample['image'], sample.get('label')
         wanted = tuple((image if label is None else label).shape[-2:])
         if self.label_size: wanted = self.label_size[::-1]
-        if self.size: image = resize_image(image, self.size)
+        if self.size: image = _resize_image(image, self.size)
         resized = dict(image=image, name=sample['name'], wanted=wanted)
         if label is not None:
             resized['label'] = resize_label(label, self.label_size) if self.label_size else label
-        return as_plain(resized)
+        return _as_plain(resized)
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #predictions
 def predictions(
@@ -53,13 +53,13 @@ def predictions(
 ) -> Iterator[tuple[list[str], Tensor, Tensor | None]]:  # names, ids and labels (b, H, W) uint8
     "The model's label maps for a data set, batch by batch; the ids are on the model's device."
     loader = test_loader(dataset, _Sizing(size, label_size), batch_size, workers)
-    with progress_bar(total=len(dataset), desc='predict', unit='image', show=progress) as bar:
+    with _progress_bar(total=len(dataset), desc='predict', unit='image', show=progress) as bar:
         for batch in loader:
             wanted = set(batch['wanted'])
             if len(wanted) > 1:
                 raise InputError(f'{batch["name"][0]}, …: labels of different sizes in one batch; '
                                  'give `batch_size=1`.')
-            ids = label_map(model, batch['image'], wanted.pop(), scales, flip)
+            ids = _label_map(model, batch['image'], wanted.pop(), scales, flip)
             yield batch['name'], ids, batch.get('label')
             bar.update(len(batch['name']))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..core import write_text, writing
-from .results import Html
+from .results import _Html
 from .show import _png
 
 # %% ../../nbs/evaluation/75_report.ipynb #figure-to-png
@@ -29,11 +29,11 @@ def _embedded(png: bytes) -> str:
     "A picture inside the page."
     return f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}"></figure>'
 
-def _part_html(part: Figure | Path | Html | str) -> str:
+def _part_html(part: Figure | Path | _Html | str) -> str:
     "A figure, the path of a PNG, `Html` or text as HTML."
     if isinstance(part, Figure): return _embedded(_png(part))
     if isinstance(part, Path): return _embedded(part.read_bytes())
-    if isinstance(part, Html): return f'<div class="wide">{part}</div>'
+    if isinstance(part, _Html): return f'<div class="wide">{part}</div>'
     text = html.escape(str(part))
     return f'<pre>{text}</pre>' if '\n' in text else f'<p>{text}</p>'
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..core import InputError
 from ..labels import LabelSpace, colorize
-from .results import _class_columns, _class_name, Summary, summarize
+from .results import _class_columns, _class_name, _Summary, _summarize
 
 # %% ../../nbs/evaluation/73_show.ipynb #sheet
 def _png(figure: Figure, dpi: int = 130) -> bytes:
@@ -267,7 +267,7 @@ def _grouped_bars(
     return figure
 
 # %% ../../nbs/evaluation/73_show.ipynb #bar-name
-def _bar_name(summary: Summary, summaries: list[Summary]) -> str:
+def _bar_name(summary: _Summary, summaries: list[_Summary]) -> str:
     "The method, with stage and checkpoint if those differ among `summaries`."
     parts = [summary.method]
     for key in ('stage', 'checkpoint'):
@@ -281,7 +281,7 @@ def iou_bars(
     "mIoU and the IoU of each class as grouped bars, one colour per method and stage."
     if not rows: raise InputError('no rows of results to draw.')
     first = rows[0]['task'], rows[0]['protocol']
-    drawn = [s for s in summarize(rows) if (s.task, s.protocol) == first]
+    drawn = [s for s in _summarize(rows) if (s.task, s.protocol) == first]
     columns = ['miou', *(c for c in _class_columns(rows) if any(s.mean.get(c) is not None for s in drawn))]
     heights = [[s.mean.get(c) or 0 for c in columns] for s in drawn]
     errors = [[s.std[c] for c in columns] if s.seeds > 1 else None for s in drawn]

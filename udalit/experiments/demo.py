@@ -13,7 +13,7 @@ from ..data.tasks import find_task
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import results_html, results_text, write_results
 from ..evaluation.show import curves, iou_bars, panel, show_batch
-from .one import experiment, label_maps
+from .one import experiment, _label_maps
 from ..methods.catalogue import find_method
 from ..runs.folder import load_run
 from ..runs.stages import RunOptions
@@ -29,7 +29,7 @@ def _show_demo(out: Path, rows: list[dict]):
     columns = {'ground truth': [s['label'] for s in samples]}
     for method in _METHODS:
         network, *_ = load_run(out/method)
-        columns[method] = label_maps(network, task, len(samples))
+        columns[method] = _label_maps(network, task, len(samples))
     history = read_history(out/'adaptsegnet'/'stages'/'retrain'/'history.jsonl')
     figures = {
         'Source: a game, with labels': show_batch([task.source[i] for i in range(4)], task.space),

@@ -9,10 +9,10 @@ __all__ = ['folder_name', 'table']
 import re
 from pathlib import Path
 
-from ..core import is_main
+from ..core import _is_main
 from ..data.tasks import DRAWN, Task, find_task
 from ..evaluation.results import write_results
-from .one import experiment, prepare
+from .one import experiment, _prepare
 from ..methods.catalogue import find_method, outline_of
 from ..methods.plans import Method
 from ..runs.stages import RunOptions
@@ -43,12 +43,12 @@ def table(
         data = data or (out/'data' if task in DRAWN else None)
         task = find_task(task, data, size)
     network = dict(backbone=backbone, weights=weights, **changes)
-    for method in methods: prepare(method, task, data, **network)
+    for method in methods: _prepare(method, task, data, **network)
     runs = [(method, seed) for seed in seeds for method in methods]
     for n, (method, seed) in enumerate(runs):
-        if options.progress and is_main():
+        if options.progress and _is_main():
             print(f'— {n + 1} of {len(runs)}: {method.title}, seed {seed}', flush=True)
         folder = out/f'{folder_name(method)}-{seed}'
         found = experiment(method, task, folder, data, seed, options=options, **network)
-        if is_main(): rows = write_results(out/'results.csv', found)
+        if _is_main(): rows = write_results(out/'results.csv', found)
     return rows

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .terms import Term, frozen, require_heads
+from .terms import Term, frozen, _require_heads
 from ..nets.discriminators import OutputDiscriminator
 
 # %% ../../nbs/losses/33_adversarial.ipynb #domains
@@ -61,7 +61,7 @@ class OutputAdversarial(Term):
         return self.shown(domain_pass.auxiliary if self.auxiliary else domain_pass)
 
     def shown(self, level) -> Tensor: return level.probabilities
-    def check(self, maps): require_heads(maps, self.auxiliary)
+    def check(self, maps): _require_heads(maps, self.auxiliary)
 
     def generator_loss(self, source, target):
         with frozen(self.discriminator): return domain_loss(self.discriminator(self.seen(target)), SOURCE)
@@ -109,7 +109,7 @@ class MinimumEntropy(Term):
     @classmethod
     def built_for(cls, setup): return setup.level
 
-    def check(self, maps): require_heads(maps, self.auxiliary)
+    def check(self, maps): _require_heads(maps, self.auxiliary)
 
     def generator_loss(self, source, target):
         level = target.auxiliary if self.auxiliary else target

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import InputError
 from ..labels import IGNORE
-from .terms import Term, require_heads
+from .terms import Term, _require_heads
 
 # %% ../../nbs/losses/32_segmentation.ipynb #cross-entropy
 def cross_entropy(
@@ -65,7 +65,7 @@ class Segmentation(Term):
         logits = seen.upsampled if self.temperature == 1 else seen.upsampled/self.temperature
         return cross_entropy(logits, seen.labels, self.focus)
 
-    def check(self, maps): require_heads(maps, heads=2 if self.each_head else 1)
+    def check(self, maps): _require_heads(maps, heads=2 if self.each_head else 1)
 
 # %% ../../nbs/losses/32_segmentation.ipynb #target-term
 class TargetSegmentation(Segmentation):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core import InputError
 from .adversarial import SOURCE, TARGET, domain_accuracy, domain_loss
-from .terms import Term, frozen, require_heads
+from .terms import Term, frozen, _require_heads
 from ..nets.discriminators import OutputDiscriminator
 from ..nets.tensors import class_softmax, single
 
@@ -47,7 +47,7 @@ class WeightDiscrepancy(Term):
     @classmethod
     def built_for(cls, setup): return dict(heads=setup.heads)
 
-    def check(self, maps): require_heads(maps, heads=2)
+    def check(self, maps): _require_heads(maps, heads=2)
 
     def generator_loss(self, source, target):
         compared = [[p for p in head.parameters() if self.official or p.ndim > 1] for head in self.heads]
@@ -105,7 +105,7 @@ class SelfAdaptiveAdversarial(Term):
     def built_for(cls, setup):
         return dict(num_classes=setup.num_classes, width=setup.settings.discriminator_width)
 
-    def check(self, maps): require_heads(maps, heads=2)
+    def check(self, maps): _require_heads(maps, heads=2)
 
     def scores(self, seen) -> Tensor: return self.discriminator(seen.probabilities, size=seen.size)
 

@@ -8,7 +8,7 @@ __all__ = ['METHODS', 'find_method', 'settings_for', 'outline_of', 'plan_text']
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
 from ..core import InputError
 from .adversarial import adaptsegnet, advent, minent
-from .changes import change, terms_of
+from .changes import change, _terms_of
 from .clan import clan
 from .controls import CONTROLS
 from .fada import fada
@@ -16,7 +16,7 @@ from .isia_aim import isia_aim
 from .outlines import _outline_with, differences
 from .pixintrada import intrada, pixintrada
 from .plans import Method
-from .settings import FOR_SMALL, Settings
+from .settings import _FOR_SMALL, Settings
 from .sim import sim
 
 # %% ../../nbs/methods/59_catalogue.ipynb #methods
@@ -42,7 +42,7 @@ def settings_for(
 ) -> Settings:
     "A method's settings; on a small network from scratch, those that it needs instead; with `changes`."
     method = Method('', '', ()) if method is None else find_method(method)
-    small = FOR_SMALL if backbone == 'small' else {}
+    small = _FOR_SMALL if backbone == 'small' else {}
     asked = {name: value for name, value in changes.items() if value is not None}
     return Settings(**method.settings | small | method.chosen | asked)
 
@@ -76,7 +76,7 @@ def plan_text(
     table, lines = outline_of(method, backbone), [f'{method.title}: {method.about}']
     for stage in method.stages:
         lines += ['', _line(stage.name, table)]
-        terms = [f'{stage.name}.{name}' for name in terms_of(method, stage.name)]
+        terms = [f'{stage.name}.{name}' for name in _terms_of(method, stage.name)]
         lines += [f'  {_line(place, table)}' for place in terms if place in table]
     settings = [f'{name} {value}' for name, value in table.items() if name in Settings.__dataclass_fields__]
     lines += ['', f'settings: {", ".join(settings)}']

@@ -11,7 +11,7 @@ from dataclasses import fields
 from ..core import InputError
 from ..labels import CITYSCAPES
 from ..losses.terms import Setup
-from .plans import Method, Train, check_plan, parse_entry, stage_settings, stage_terms
+from .plans import Method, Train, check_plan, _parse_entry, stage_settings, _stage_terms
 from .settings import Settings
 from ..nets.generators import deeplab_v2
 
@@ -29,7 +29,7 @@ def outline(
         if not isinstance(stage, Train): continue
         own = stage_settings(stage, setup.settings, method.chosen)
         table |= {f'{stage.name}.{name}': getattr(own, name) for name in stage.settings}
-        for name, term in stage_terms(method, stage, setup).items():
+        for name, term in _stage_terms(method, stage, setup).items():
             table[f'{stage.name}.{name}'] = type(term).__name__
             table |= {f'{stage.name}.{name}.{key}': value for key, value in term.arguments.items()}
     return table
@@ -70,7 +70,7 @@ def _weighted_terms(stage: Train, table: dict) -> str:
     "'1 seg + 0.001 adv': the stage's terms with their weights."
     terms = []
     for entry in stage.terms:
-        place = f'{stage.name}.{parse_entry(entry)[0]}'
+        place = f'{stage.name}.{_parse_entry(entry)[0]}'
         if place in table: terms.append(f'{_shown(table.get(f"{place}.weight", 1))} {entry}')
     return ' + '.join(terms)
 

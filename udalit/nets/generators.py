@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core import InputError
 from .batchnorm import set_batchnorm
-from .encoders import mobilenet_encoder, resnet_encoder, small_encoder, vgg_encoder
+from .encoders import _mobilenet_encoder, _resnet_encoder, _small_encoder, _vgg_encoder
 from .weights import load_encoder
 
 # %% ../../nbs/nets/24_generators.ipynb #maps
@@ -72,12 +72,12 @@ class Generator(nn.Module):
 
 # %% ../../nbs/nets/24_generators.ipynb #backbones
 BACKBONES = {
-    'resnet101': partial(resnet_encoder, 'resnet101'),
-    'resnet50': partial(resnet_encoder, 'resnet50'),
-    'resnet18': partial(resnet_encoder, 'resnet18'),
-    'vgg16': vgg_encoder,
-    'mobilenet_v2': mobilenet_encoder,
-    'small': small_encoder,
+    'resnet101': partial(_resnet_encoder, 'resnet101'),
+    'resnet50': partial(_resnet_encoder, 'resnet50'),
+    'resnet18': partial(_resnet_encoder, 'resnet18'),
+    'vgg16': _vgg_encoder,
+    'mobilenet_v2': _mobilenet_encoder,
+    'small': _small_encoder,
 }
 
 # %% ../../nbs/nets/24_generators.ipynb #deeplab

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..losses.terms import Term
 from ..methods.settings import Settings
-from ..nets.passes import Pass, detached, forward_pass
+from ..nets.passes import Pass, _detached, forward_pass
 from .optimisers import discriminator_optimizer, generator_optimizer, poly_schedule
 
 # %% ../../nbs/training/61_step.ipynb #still-statistics
@@ -139,7 +139,7 @@ def step(
             self._update(total, self.optimizer, self.schedule)
 
             if self.adversaries:
-                source, target = detached(source), detached(target)
+                source, target = _detached(source), _detached(target)
                 with self.accelerator.autocast():
                     d_losses = {f'{name}_d': term.discriminator_loss(source, target)
                                 for name, term in self.adversaries.items()}
