@@ -20,6 +20,7 @@ LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
 # equations of the papers, as docstrings ("Source: SIM-6, SIM-9") and prose (`SIM-6`) name them
 EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA))\b'
 SOURCE = re.compile(r'Source: [^\n]*')
+LINKED = re.compile(r'\[(`[^`\n]+`)\]\([^()\s]*\)')
 QUOTED = rf'(?<!\[)`{EQUATION}`'
 
 def pages(root=NBS):
@@ -55,15 +56,23 @@ def linked(text, page, pattern):
     table = Path(os.path.relpath('equations.ipynb', page.parent)).as_posix()
     return re.sub(pattern, lambda id: f'[{id[0]}]({table}#{id[0].strip("`")})', text)
 
+def unlinked(shown):
+    "What nbdev shows of a docstring, without the links that it puts into the code of a signature."
+    parts = re.split(r'(```.*?```)', shown, flags=re.S)
+    return ''.join(LINKED.sub(r'\1', part) if part.startswith('```') else part for part in parts)
+
 def cite(page):
-    "Links to equations in one prepared notebook: from the docstrings that nbdev shows, and from prose."
+    """Links in one prepared notebook. To equations, from the docstrings that nbdev shows and from prose; and a name
+    that nbdev made a link within code, or within a link of ours, is a name again."""
     path = PROC/page
     nb = json.loads(path.read_text(encoding='utf-8'))
     for cell in nb['cells']:
         source = ''.join(cell['source'])
-        if cell['cell_type'] == 'markdown': cell['source'] = linked(source, page, QUOTED)
+        if cell['cell_type'] == 'markdown':
+            source = re.sub(rf'\[{LINKED.pattern}\]\(', r'[\1](', source)
+            cell['source'] = linked(source, page, QUOTED)
         for out in cell.get('outputs', []) if 'show_doc(' in source else ():
-            shown = ''.join(out['data'].get('text/markdown', ''))
+            shown = unlinked(''.join(out['data'].get('text/markdown', '')))
             shown = SOURCE.sub(lambda cites: linked(cites[0], page, EQUATION), shown)
             out['data']['text/markdown'] = shown
     path.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
@@ -155,18 +164,21 @@ class Page(HTMLParser):
     "The anchors and links of one page."
     def __init__(self, path):
         super().__init__()
-        self.ids,self.links = set(),[]
+        self.ids,self.links,self.unread = set(),[],[]
         self.feed(path.read_text(encoding='utf-8'))
     def handle_starttag(self, tag, attrs):
         for k,v in attrs:
             if k in ('id', 'name') and v: self.ids.add(v)
             if k in ('href', 'src') and v is not None: self.links.append(v)
+    def handle_data(self, data):
+        if '`](http' in data: self.unread.append(data.strip())
 
 def dead_links(cfg):
     "Every link that leads nowhere; addresses of other sites are only checked for their form."
     seen,out = {o.resolve(): Page(o) for o in OUT.rglob('*.html')},OUT.resolve()
     blob = f'{cfg.git_url}/blob/{cfg.branch}/'
     for page,parsed in seen.items():
+        for text in parsed.unread: yield f'{page.relative_to(out).as_posix()}: a link that reads {text}'
         for link in parsed.links:
             url = urlsplit(link)
             if link.startswith(blob):
