@@ -253,6 +253,8 @@ def _is_main() -> bool:
     return int(os.environ.get('RANK', 0)) == 0
 
 # %% ../nbs/00_core.ipynb #progress-bar
+_IN_TEST = 'IN_TEST' in os.environ  # nbdev executes a notebook: a bar is no output
+
 def _progress_bar(
     things=None,        # what to go through; None: call `update`
     show: bool = True,  # False: no bar
@@ -260,8 +262,7 @@ def _progress_bar(
 ) -> tqdm:
     "A bar that goes away at its end; in a log file, which keeps every line, two a minute."
     watched = sys.stderr.isatty() or 'ipykernel' in sys.modules
-    hidden = not show or 'IN_TEST' in os.environ  # nbdev sets it: a bar is no output of a notebook
-    return tqdm(things, disable=hidden, leave=False, mininterval=.1 if watched else 30, **how)
+    return tqdm(things, disable=_IN_TEST or not show, leave=False, mininterval=.1 if watched else 30, **how)
 
 # %% ../nbs/00_core.ipynb #peak-memory
 def _peak_memory() -> int:

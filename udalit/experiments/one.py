@@ -205,6 +205,7 @@ def evaluate_run(
     save: str | Path | None = None,  # folder for the predictions as id maps
     device: str | None = None,       # 'cpu': leave a GPU alone
     workers: int = 0,                # processes that read data
+    progress: bool = True,
 ) -> tuple[list[dict], str]:         # rows of results, and how it was scored
     "Score a run's network on its task's test images."
     network, _, size = _on_device(load_run(folder, stage, checkpoint), device)
@@ -213,7 +214,7 @@ def evaluate_run(
         raise InputError(f'`data` = {str(data)!r}: no such folder.')
     task = find_task(run.about['task'], data or about['data'], size)
     scores = evaluate(network, task.test, size, scales=scales, flip=flip, workers=workers, save=save,
-                      checkpoint=checkpoint, weights=about['weights'])
+                      progress=progress, checkpoint=checkpoint, weights=about['weights'])
     where = run.about['method'], task.name, stage or run.training[-1], run.about['seed'], checkpoint
     return score_rows(scores, *where, task.protocols), str(scores.protocol)
 
@@ -226,11 +227,13 @@ def predict_folder(
     flip: bool = False,                 # also look at the mirrored image?
     device: str | None = None,          # 'cpu': leave a GPU alone
     workers: int = 0,                   # processes that read data
+    progress: bool = True,
 ):
     "Write an id map and a colour map for every image of a folder."
     network, space, size = _on_device(load_run(folder), device)
     seen = folders(images, classes=space)
-    for names, ids, _ in predictions(network, seen, size, scales=scales, flip=flip, workers=workers):
+    views = dict(scales=scales, flip=flip, workers=workers, progress=progress)
+    for names, ids, _ in predictions(network, seen, size, **views):
         _save_prediction(Path(out), names, ids, space)
 
 def _save_prediction(folder: Path, names: list[str], ids: torch.Tensor, space: LabelSpace):
