@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, ast, contextlib, importlib, importlib.util, os, re, shlex, signal, sys, threading, warnings
+import argparse, ast, contextlib, importlib, os, re, shlex, signal, sys, threading, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -77,22 +77,22 @@ def _parse_value(text: str) -> tuple[str, object]:
 def _import_own(name: str | None):
     "Import a module by its name (the current folder counts), or a Python file by its path."
     if name is None: return
-    path = Path(name) if name.endswith('.py') else Path(*name.split('.')).with_suffix('.py')
-    if not path.is_file() and (name.endswith('.py') or importlib.util.find_spec(name.split('.')[0]) is None):
-        raise InputError(f'--import {name}: no such module or file; give one, such as my_terms.py.')
+    path, module = Path(name), name
+    if name.endswith('.py'):
+        if not path.is_file(): raise InputError(f'--import {name}: no such file.')
+        folder, module = path.absolute().parent, path.stem
+    else:
+        folder = Path.cwd()
+    sys.path.insert(0, str(folder))
     try:
-        _import_file(path) if path.is_file() else importlib.import_module(name)
+        importlib.import_module(module)
     except InputError:
         raise
-    except Exception as error:  # whatever the user's file raises
-        raise InputError(f'--import {name}: {type(error).__name__}: {error}.') from error
-
-def _import_file(path: Path):
-    "Run a Python file as the module of its name."
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises, or that there is none
+        why = f'{type(error).__name__}: {error}'
+        raise InputError(f'--import {name}: {why}. Give a module, or a file such as my_terms.py.') from error
+    finally:
+        sys.path.remove(str(folder))
 
 # %% ../nbs/85_cli.ipynb #method-options
 @dataclass(frozen=True)
@@ -340,9 +340,10 @@ def _dashed(argument: str) -> str:
     return name.replace('_', '-') + equals + value if name.startswith('--') else argument
 
 # %% ../nbs/85_cli.ipynb #respelled
-_OPTIONS = {key for one in (_run, _evaluate, *_groups(_run).values()) for key in _arguments(one)}
+_ACTIONS = [action for name in ('run', 'evaluate') for action in _parser_of(name)._actions]
+_OPTIONS = {action.dest for action in _ACTIONS if action.option_strings}
 _SETTINGS = {f.name for f in fields(Settings)}
-_RENAMED = dict(including='with_', set='set_', method='method', task='task')
+_RENAMED = dict(including='with_', set='set_')
 
 def _respelled(message: str) -> str:
     "The message with options instead of Python's arguments."

@@ -27,7 +27,7 @@ from ..methods.plans import Method
 from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
 from ..nets.weights import load_generator
-from ..runs.fit import _plan_run, fit, _new_accelerator, _require_fit
+from ..runs.fit import _new_accelerator, _plan_run, _require_fit, _stages_until, fit
 from ..runs.folder import Run, _compare, load_run, open_run
 from ..runs.stages import RunOptions, _require_device
 from ..training.watch import Journal, read_history
@@ -123,6 +123,7 @@ def _prepare(
     backbone: str = 'small',
     weights: str | Path | None = None,
     out: str | Path | None = None,  # the run's folder, if it may be there already
+    until: str | None = None,       # of `RunOptions`
     **changes,       # of `Settings`; None leaves a default
 ) -> tuple[Method, Task, Settings, nn.Module, dict]:  # the last: what `build_network` says of the network
     "What `experiment` trains; an `InputError` if its parts do not go together."
@@ -130,11 +131,20 @@ def _prepare(
     method = find_method(method)
     method = replace(method, chosen=method.chosen | chosen)
     outline_of(method, backbone)
+    _stages_until(method, until)
+    if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
     if not isinstance(task, Task): task = find_task(task, data, size)
     settings = settings_for(backbone, method)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)
-    return method, task, settings, network, about | dict(data=str(data))
+    place = None if data is None else str(Path(data).absolute())
+    return method, task, settings, network, about | dict(data=place)
+
+def _require_asked(out: Path, method: Method, seed: int, size: tuple[int, int] | None):
+    "An `InputError` if `out` holds a run of another method, seed or size; no data are needed to see it."
+    asked = dict(method=method.title, seed=seed) | ({} if size is None else dict(target_size=list(size)))
+    there = open_run(out).about
+    _compare(out, {name: there.get(name) for name in asked}, asked)
 
 def _describe_model(out: Path, about: dict):
     "Write model.json, unless `out` holds a run of another network."
@@ -143,7 +153,7 @@ def _describe_model(out: Path, about: dict):
             network = {key: about.get(key) for key in ('backbone', 'weights', 'options')}
             return network | dict(size=list(about['size']), classes=', '.join(about['space']['classes']))
         _compare(out, asked(read_json(out/'model.json')), asked(about))
-    write_json(out/'model.json', about)
+    if _is_main(): write_json(out/'model.json', about)
 
 # %% ../../nbs/experiments/80_one.ipynb #experiment
 def experiment(
@@ -161,7 +171,7 @@ def experiment(
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
     data = out/'data' if data is None and task in DRAWN else data
-    parts = _prepare(method, task, data, seed, size, backbone, weights, out, **changes)
+    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options.until, **changes)
     method, task, settings, network, about = parts
     _begin(out, network, task, method, settings, seed, options, about)
     reported = (out/'report.html').exists() and _is_finished(out, method)
@@ -181,7 +191,7 @@ def _begin(out, network, task, method, settings, seed, options, about):
     "Refuse another run's folder; else check the data, and write down what the network is."
     processes = _new_accelerator(options, settings.accumulate).num_processes
     _plan_run(out, network, task, method, settings, seed, options, processes)
-    if _is_main(): _describe_model(out, about)
+    _describe_model(out, about)
     _require_space(out, 40*sum(p.numel() for p in network.parameters()))
     oracle = any(stage.source == 'oracle' for stage in method.training)
     reports = check_task(task, oracle, out/'checked.json', progress=options.progress)
@@ -210,9 +220,12 @@ def evaluate_run(
     "Score a run's network on its task's test images."
     network, _, size = _on_device(load_run(folder, stage, checkpoint), device)
     run, about = open_run(folder), read_json(Path(folder)/'model.json')
-    if data is not None and not Path(data).is_dir():  # a drawn world would be drawn there
+    data = data or about['data']
+    if data is None:
+        raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
+    if not Path(data).is_dir():  # a drawn world would be drawn there
         raise InputError(f'`data` = {str(data)!r}: no such folder.')
-    task = find_task(run.about['task'], data or about['data'], size)
+    task = find_task(run.about['task'], data, size)
     scores = evaluate(network, task.test, size, scales=scales, flip=flip, workers=workers, save=save,
                       progress=progress, checkpoint=checkpoint, weights=about['weights'])
     where = run.about['method'], task.name, stage or run.training[-1], run.about['seed'], checkpoint

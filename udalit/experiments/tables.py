@@ -15,6 +15,7 @@ from ..evaluation.results import write_results
 from .one import experiment, _prepare
 from ..methods.catalogue import find_method, outline_of
 from ..methods.plans import Method
+from ..runs.fit import _stages_until
 from ..runs.stages import RunOptions
 
 # %% ../../nbs/experiments/81_tables.ipynb #folder-name
@@ -38,17 +39,18 @@ def table(
     "Check all methods, run each with every seed, one after the other, and collect their results."
     out, rows = Path(out), []
     methods = [find_method(method) for method in methods]
-    for method in methods: outline_of(method, backbone)  # before any data are drawn
+    for method in methods:  # before any data are drawn
+        outline_of(method, backbone)
+        _stages_until(method, options.until)
     if not isinstance(task, Task):
         data = data or (out/'data' if task in DRAWN else None)
         task = find_task(task, data, size)
     network = dict(backbone=backbone, weights=weights, **changes)
-    for method in methods: _prepare(method, task, data, **network)
-    runs = [(method, seed) for seed in seeds for method in methods]
-    for n, (method, seed) in enumerate(runs):
+    runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
+    for method, seed, folder in runs[:len(methods)]: _prepare(method, task, data, seed, out=folder, **network)
+    for n, (method, seed, folder) in enumerate(runs):
         if options.progress and _is_main():
             print(f'— {n + 1} of {len(runs)}: {method.title}, seed {seed}', flush=True)
-        folder = out/f'{folder_name(method)}-{seed}'
         found = experiment(method, task, folder, data, seed, options=options, **network)
         if _is_main(): rows = write_results(out/'results.csv', found)
     return rows
