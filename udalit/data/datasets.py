@@ -392,8 +392,8 @@ def _classes_present(
     return torch.from_numpy(np.stack(rows))
 
 # %% ../../nbs/data/11_datasets.ipynb #describe-files
-def _describe_files(dataset: Scenes, indices: list[int]) -> list:
-    "Names, sizes in bytes and times of the files of some samples, without their folders."
+def _describe_files(dataset: Scenes, indices: list[int], times: bool = False) -> list:
+    "Names, sizes in bytes and, with `times`, times of the files of some samples, without their folders."
     described = []
     for i in indices:
         described.append(dataset.names[i])
@@ -402,18 +402,24 @@ def _describe_files(dataset: Scenes, indices: list[int]) -> list:
                 stat = os.stat(path)
             except OSError:
                 raise InputError(f'{path}: no such file.') from None
-            described.append([os.path.basename(path), stat.st_size, stat.st_mtime_ns])
+            changed = [stat.st_mtime_ns] if times else []
+            described.append([os.path.basename(path), stat.st_size, *changed])
     return described
 
 # %% ../../nbs/data/11_datasets.ipynb #fingerprint
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(
+    dataset: Dataset,
+    times: bool = False,  # is a file that was written again another one, even with the same size?
+) -> str:
     "Sixteen hexadecimal digits for the files of a data set, or for what it says of itself; nothing is read."
     own = getattr(dataset, 'fingerprint', None)
     if own is not None: return digest([type(dataset).__name__, str(own() if callable(own) else own)])
     source, indices = _whole(dataset)
-    if source is not dataset and hasattr(source, 'fingerprint'): return digest([fingerprint(source), indices])
+    if source is not dataset and hasattr(source, 'fingerprint'):
+        return digest([fingerprint(source, times), indices])
     if isinstance(source, Scenes):
-        facts = [_describe_files(source, indices), asdict(source.space), asdict(source.ids), source.labelled]
+        files = _describe_files(source, indices, times)
+        facts = [files, asdict(source.space), asdict(source.ids), source.labelled]
     else:
         names = getattr(source, 'names', None)
         facts = [len(source), indices, None if names is None else [str(name) for name in names]]

@@ -46,7 +46,7 @@ def check_task(
     passed = read_json(remember) if remember is not None and Path(remember).exists() else {}
     reports = {}
     for name, dataset in parts.items():
-        mark = fingerprint(dataset)
+        mark = fingerprint(dataset, times=True)
         reports[name] = None if passed.get(name) == mark else check(dataset, full, progress=progress)
         passed[name] = mark
     if remember is not None: write_json(remember, passed)

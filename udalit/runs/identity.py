@@ -31,37 +31,57 @@ def _own_code(kind: type) -> str:
     "The source of a class of the user's own, and of their classes that it builds on; '' for a package's."
     parts = []
     for base in kind.__mro__:
-        module = getattr(sys.modules.get(base.__module__), '__file__', None) or ''
-        if base.__module__.split('.')[0] in _PACKAGES or 'site-packages' in module: continue
-        members = [member for _, member in sorted(vars(base).items()) if inspect.isfunction(member)]
-        parts += [base.__qualname__, *map(_source, members)]
+        path = getattr(sys.modules.get(base.__module__), '__file__', None) or ''
+        if base.__module__.split('.')[0] in _PACKAGES or 'site-packages' in path: continue
+        whole = path.endswith('.py') and base.__module__ != '__main__' and Path(path).exists()
+        parts += [base.__qualname__, Path(path).read_text() if whole else _class_source(base)]
+        plain = {k: v for k, v in sorted(vars(base).items()) if not k.startswith('__') and _is_plain(v)}
+        parts.append(str(plain))
     return '\n'.join(parts)
+
+def _is_plain(value) -> bool:
+    "None, a number, a word, or several of them?"
+    if isinstance(value, dict): return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, (tuple, list)): return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+# %% ../../nbs/runs/66_identity.ipynb #class-source
+def _class_source(kind: type) -> str:
+    "The sources of a class's methods, and of the functions of its module that they call."
+    members = [member for _, member in sorted(vars(kind).items())]
+    members = [getattr(member, '__func__', getattr(member, 'fget', member)) for member in members]
+    found = [member for member in members if inspect.isfunction(member)]
+    for function in found:  # `found` grows meanwhile
+        called = [function.__globals__.get(name) for name in function.__code__.co_names]
+        found += [f for f in called if inspect.isfunction(f) and f.__module__ == kind.__module__
+                  and f not in found]
+    return '\n'.join(map(_source, found))
 
 def _source(function) -> str:
     "A function's source, or its byte code where there is no source."
     try: return inspect.getsource(function)
-    except (OSError, TypeError):
-        code = function.__code__
-        constants = [value for value in code.co_consts if not inspect.iscode(value)]
-        return f'{code.co_code.hex()} {constants} {code.co_names}'
+    except (OSError, TypeError): return str(_byte_code(function.__code__))
+
+def _byte_code(code) -> list:
+    "What a function's code consists of, the same in every process."
+    constants = []
+    for value in code.co_consts:
+        if inspect.iscode(value): constants.append(_byte_code(value))  # a function within
+        elif isinstance(value, frozenset): constants.append(sorted(map(repr, value)))  # has no order
+        else: constants.append(repr(value))
+    return [code.co_code.hex(), constants, code.co_names]
 
 # %% ../../nbs/runs/66_identity.ipynb #describe-network
 def _describe_network(network: nn.Module) -> dict:
     "What a network is, but for its weights."
     trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-    plain, codes = {}, set()
+    plain, codes, of_all = {}, set(), vars(nn.Module())  # of_all: `training`, hooks, …
     for name, module in network.named_modules():
-        if type(module).__module__.startswith('torch.'): continue  # printed in full
-        plain[name] = {k: v for k, v in vars(module).items() if k != 'training' and _is_plain(v)}
+        plain[name] = {k: v for k, v in vars(module).items() if k not in of_all and _is_plain(v)}
         codes.add(_own_code(type(module)))
     return dict(name=getattr(network, 'name', type(network).__name__), classes=network.num_classes,
                 parameters=sum(p.numel() for p in network.parameters()),
                 layers=digest([repr(network), trained, plain]), code=digest(sorted(codes)))
-
-def _is_plain(value) -> bool:
-    "A number, a word, or several of them?"
-    if isinstance(value, (tuple, list)): return all(map(_is_plain, value))
-    return isinstance(value, (bool, int, float, str))
 
 # %% ../../nbs/runs/66_identity.ipynb #describe-terms
 def _describe_terms(terms: dict[str, Term]) -> dict:

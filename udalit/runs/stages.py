@@ -279,7 +279,7 @@ def agree(self: _Training, asked: bool, step: int) -> bool:
 def _train(training: _Training, batches: _Batches, done: int) -> tuple[int, bool]:  # steps done; stopped?
     "Take the steps that are left, until the last or until somebody asks to stop."
     steps, seconds = training.settings.steps, training.context.options.save_seconds
-    stop = False
+    step, stop = done, False  # `done` may be the last step already
     with _stoppable() as asked:
         for step in range(done + 1, steps + 1):
             measured = training.trainer.step(batches)
@@ -332,7 +332,7 @@ def _train_stage(stage: Train, context: _StageContext):
 
 # %% ../../nbs/runs/65_stages.ipynb #trained-network
 def _trained_network(context: _StageContext, name: str) -> tuple[nn.Module, str]:
-    "The network that stage `name` left, _ready to predict, and where its weights are in the run's folder."
+    "The network that stage `name` left, ready to predict, and where its weights are in the run's folder."
     weights, described = context.run.weights(name), context.run.stage(name)/'model.json'
     if described.exists(): network = _load_network(described, weights)
     else: network = load_generator(context.network, weights)
@@ -404,7 +404,8 @@ def _restyle_stage(stage: Restyle, context: _StageContext):
     "Paint every source image in the target's style, at the size of training."
     if not context.is_main: return
     task, options = context.task, context.options
-    translator = load_generator(Translator(*context.settings.translator), context.run.weights(stage.model))
+    settings = stage_settings(context.find(stage.model), context.settings, context.method.chosen)
+    translator = load_generator(Translator(*settings.translator), context.run.weights(stage.model))
     translator = translator.to(context.accelerator.device)
     folder = context.run.stage(stage.name)
     painted = restyle_set(translator, task.source, task.source_size, folder, workers=options.workers,
