@@ -240,7 +240,7 @@ def _rng_state() -> dict:
                 cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
 
 def _set_rng_state(state: dict):
-    "Put back what `rng_state` gave."
+    "Put back what `_rng_state` gave."
     random.setstate(state['python'])
     np.random.set_state(state['numpy'])
     torch.set_rng_state(state['torch'])

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .core import InputError
@@ -82,7 +83,7 @@ def toy_pass(
 
 # %% ../nbs/31_testing.ipynb #leaves
 def _leaves(domain_pass) -> dict[str, Tensor]:
-    "The tensors of a `Pass` or a `CyclePass` that gather gradients, by name."
+    "The tensors of a `Pass` or a `_CyclePass` that gather gradients, by name."
     maps = domain_pass.maps if isinstance(domain_pass, Pass) else domain_pass
     found = {}
     for name, value in maps._asdict().items():
@@ -262,7 +263,8 @@ def _check_state(build, make) -> str:
 # %% ../nbs/31_testing.ipynb #waiting
 class _NoWaiting(TorchDispatchMode):
     "Within, an operation raises if its result is a number on the host, or has a size that depends on values."
-    asking = {'_local_scalar_dense', 'nonzero', 'masked_select', '_unique2'}
+    asking = {'_local_scalar_dense', 'allclose', 'nonzero', 'masked_select', 'bincount',
+              '_unique2', 'unique_dim', 'unique_consecutive'}
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         name = operation.overloadpacket.__name__
@@ -270,12 +272,24 @@ class _NoWaiting(TorchDispatchMode):
         by_mask = any(isinstance(i, Tensor) and i.dtype == torch.bool for i in indices)
         _require(not by_mask, 'the host waits for the size of a selection by mask')
         _require(name not in self.asking, f'the host waits for {name}')
+        by_counts = name == 'repeat_interleave' and 'output_size' not in (kwargs or {})
+        _require(not by_counts, 'the host waits for the size of repeat_interleave: give its `output_size`')
         return operation(*args, **(kwargs or {}))
+
+# %% ../nbs/31_testing.ipynb #copies
+class _NoCopies(TorchFunctionMode):
+    "Within, a method raises if it hands a tensor's values to the host."
+    copying = {'cpu', 'numpy', 'tolist', '__array__'}
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, '__name__', '')
+        _require(name not in self.copying, f'the host waits for a copy by {name}')
+        return function(*args, **(kwargs or {}))
 
 # %% ../nbs/31_testing.ipynb #waiting-check
 def _check_waiting(build, make) -> str:
     case = _case(build, make)
-    with _NoWaiting(): _steps(*case)
+    with _NoWaiting(), _NoCopies(): _steps(*case)
     return 'the host never waits'
 
 # %% ../nbs/31_testing.ipynb #menu

@@ -63,7 +63,7 @@ class _Endless(Dataset):
 class _ClassBalanced:
     "An order of samples in which rare classes come more often, repeating some. Source: FADA's public code"
     def __init__(self,
-        present: torch.Tensor,  # (N, K) bool: does the label of sample n show class k? From `classes_present`
+        present: torch.Tensor,  # (N, K) bool: does label n show class k? From `_classes_present`
     ):
         if not present.any(): raise InputError('no label shows any class: there is nothing to balance.')
         self.present = present.bool().numpy()
@@ -123,7 +123,7 @@ class _Careful(Dataset):
             return error
 
 def _collate_careful(samples: list):
-    "`collate`, but an `InputError` among the samples, or from collating, is what is returned."
+    "`_collate`, but an `InputError` among the samples, or from collating, is what is returned."
     for sample in samples:
         if isinstance(sample, InputError): return sample
     try:

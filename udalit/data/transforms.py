@@ -32,7 +32,7 @@ _CAFFE = _Normalize('caffe', (104.00699, 116.66877, 122.67892), bgr=True)
 
 # %% ../../nbs/data/12_transforms.ipynb #find-normalize
 def _find_normalize(name: str | _Normalize) -> _Normalize:
-    "The convention of that name, 'imagenet' or 'caffe'; a `Normalize` is given back as it is."
+    "The convention of that name, 'imagenet' or 'caffe'; a `_Normalize` is returned unchanged."
     if isinstance(name, _Normalize): return name
     known = {normalize.name: normalize for normalize in (_IMAGENET, _CAFFE)}
     if name not in known:

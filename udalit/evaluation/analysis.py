@@ -146,7 +146,7 @@ def class_centres(
     dataset: Dataset,
     size: tuple[int, int],     # (width, height) that the network sees
     count: int | None = 1000,  # images at most
-    **options,                 # seed, batch_size, workers, progress; labels as for `domain_distance`
+    **options,                 # seed, batch_size, workers, progress; labels as for `_domain_distance`
 ) -> _Centres:
     "Centre, number and spread of each class's features. Source: CLAN-CCD"
     return _collect(_walk(network, dataset, size, count, **options), len(dataset.space))

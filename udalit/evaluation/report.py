@@ -30,7 +30,7 @@ def _embedded(png: bytes) -> str:
     return f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}"></figure>'
 
 def _part_html(part: Figure | Path | _Html | str) -> str:
-    "A figure, the path of a PNG, `Html` or text as HTML."
+    "A figure, the path of a PNG, `_Html` or text as HTML."
     if isinstance(part, Figure): return _embedded(_png(part))
     if isinstance(part, Path): return _embedded(part.read_bytes())
     if isinstance(part, _Html): return f'<div class="wide">{part}</div>'

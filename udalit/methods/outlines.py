@@ -24,7 +24,7 @@ def outline(
     table = dict(vars(setup.settings))
     for stage in method.stages:
         table[stage.name] = type(stage).__name__
-        shown = [f.name for f in fields(stage) if f.name not in ('name', 'terms', 'settings')]
+        shown = [f.name for f in fields(stage) if f.name not in ('name', 'terms', 'settings', 'chosen')]
         table |= {f'{stage.name}.{name}': getattr(stage, name) for name in shown}
         if not isinstance(stage, Train): continue
         own = stage_settings(stage, setup.settings, method.chosen)
@@ -54,7 +54,7 @@ def differences(
 
 # %% ../../nbs/methods/51_outlines.ipynb #shown
 def _shown(value) -> str:
-    "A value as a table has it."
+    "A value as a table shows it."
     if value is None: return '–'
     if isinstance(value, bool): return 'yes' if value else 'no'
     if isinstance(value, int): return f'{value:,}'
@@ -106,7 +106,8 @@ def stated_table(
             ours = f'**{ours}**'
         rows.append([place, ours, _shown(value), words])
     if set(other) != set(differ):
-        raise InputError(f'the plan differs at {", ".join(other)}; said was {", ".join(differ)}.')
+        raise InputError(f'the plan differs at {", ".join(other) or "no place"}; '
+                         f'`differ` lists {", ".join(differ) or "none"}.')
     return _markdown(['place', 'plan', by, 'where, in its words'], rows)
 
 # %% ../../nbs/methods/51_outlines.ipynb #official-table
@@ -119,7 +120,7 @@ def official_table(
     changed = differences(_outline_with(method), _outline_with(method.official(method)))
     gone = [f'{place}.' for place, _, code in changed if code is None and '.' not in place]
     for place, paper, code in changed:
-        if place.startswith(tuple(gone)): continue  # a stage less is one difference
+        if place.startswith(tuple(gone)): continue  # a missing stage is one difference
         keys = [key for key in reasons if place == key or place.endswith(f'.{key}')]
         if not keys: raise InputError(f'no reason is given for "{place}": {paper} → {code}.')
         key = max(keys, key=len)

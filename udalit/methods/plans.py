@@ -80,6 +80,7 @@ class Train:
     share: float = 1.                  # of settings.steps
     rate: float = 1.                   # times settings.learning_rate
     settings: dict = field(default_factory=dict, hash=False)  # other fields of `Settings`, in this stage
+    chosen: dict = field(default_factory=dict, hash=False)  # those of `settings` that the user asked for
     network: str = 'segmentation'      # what is trained: the 'segmentation' network, or a 'translator'
 
     def __post_init__(self):
@@ -184,12 +185,12 @@ def _stage_inputs(stage) -> dict[str, str]:
 def stage_settings(
     stage: Train,
     settings: Settings,            # of the run
-    chosen: dict | None = None,    # fields that the user asked for
+    chosen: dict | None = None,    # fields that the user asked for, in all stages
 ) -> Settings:
     "The settings with the stage's share of the steps, its rate, and what else it has of its own."
     steps = max(1, round(stage.share*settings.steps))
     asked = (chosen or {}) if stage.network == 'segmentation' else {}
-    own = {name: asked.get(name, value) for name, value in stage.settings.items()}
+    own = {name: asked.get(name, value) for name, value in stage.settings.items()} | stage.chosen
     return replace(settings, **dict(steps=steps, learning_rate=stage.rate*settings.learning_rate) | own)
 
 # %% ../../nbs/methods/49_plans.ipynb #stage-terms
@@ -233,6 +234,6 @@ def check_plan(method: Method):
             if needed not in done:
                 raise InputError(f'{place} needs "{needed}", which is not an earlier stage.')
             if not isinstance(done[needed], _LEAVES[what]):
-                raise InputError(f'{place} wants a {what} from "{needed}", which leaves none.')
+                raise InputError(f'{place} takes its {what} from "{needed}", which leaves none.')
         if isinstance(stage, Train): _check_training(method, stage)
         done[stage.name] = stage

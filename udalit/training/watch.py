@@ -49,7 +49,7 @@ class Journal:
         if self.echo: tqdm.write(text)
 
     def warn(self, text: str):
-        "A line, and a `TrainingWarning`."
+        "A line, and a `_TrainingWarning`."
         self._write(f'WARNING: {text}')
         warnings.warn(text, _TrainingWarning, stacklevel=3)
 
