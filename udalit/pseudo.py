@@ -203,13 +203,13 @@ def split_set(
     dataset: Dataset,      # unlabelled
     transform: Callable,   # to the size at which the labels are stored
     folder: str | Path,    # of the PNGs and of manifest.json
-    thresholds: dict,      # the manifest of `label_set`, from the same network
+    labels: dict,          # the manifest of `label_set`, from the same network
     alpha: float = 0.85,   # α: a smaller one lets more pixels pass
     **how,                 # workers, progress
 ) -> dict:                 # the manifest; `easy` is Prop.
     "Store the label of easy pixels, 255 for hard ones, and all confidences. Source: PIX-2, PIX-3, PIX-4"
     def decide(p, names):
-        limits = thresholds.get('of_image', {}).get(names[0], thresholds['thresholds'])
+        limits = labels.get('of_image', {}).get(names[0], labels['thresholds'])
         return split_pixels(p, torch.tensor(limits, device=p.device), alpha)[0]
     folder, easy = Path(folder), []
     walk = _stored_batches(network, dataset, transform, folder, decide, what='easy and hard', **how)

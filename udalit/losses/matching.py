@@ -49,13 +49,13 @@ class Memory(nn.Module):
         classes: int,        # T ≥ 1
         size: int,           # w ≥ 1: vectors kept of each class
         channels: int,       # C ≥ 1
-        full: bool = False,  # is a class used only once more than w were written, as in the official code?
+        full_only: bool = False,  # is a class used only once more than w were written? Official: yes
     ):
         super().__init__()
         if min(classes, size, channels) < 1:
             shape = f'{classes} classes × {size} vectors × {channels} channels'
             raise InputError(f'a memory of {shape} holds nothing; each must be 1 or more.')
-        self.full = full
+        self.full_only = full_only
         self.register_buffer('samples', torch.zeros(classes, size, channels))
         self.register_buffer('written', torch.zeros(classes, dtype=torch.int64))
 
@@ -63,7 +63,7 @@ class Memory(nn.Module):
     def valid(self) -> Tensor:
         "(T, w) bool: the slots that hold a vector which may be matched."
         size = self.samples.shape[1]
-        needed = size if self.full else torch.arange(size, device=self.written.device)
+        needed = size if self.full_only else torch.arange(size, device=self.written.device)
         return (self.written[:, None] > needed).expand(-1, size)
 
     @torch.no_grad()
@@ -134,7 +134,7 @@ def _require_source_labels(source: Pass):
 class _Matching(Term):
     "A memory of source vectors, a pull of the target's to the nearest. Subclasses give `pool` and `loss`."
     def __init__(self,
-        classes: tuple[int, ...], channels: int, size: int, weight: float, distance: str, full: bool,
+        classes: tuple[int, ...], channels: int, size: int, weight: float, distance: str, full_memory: bool,
         recognise: bool, classifier: Callable[[Tensor], Tensor] | None, target: str,
     ):
         super().__init__(weight)
@@ -145,7 +145,7 @@ class _Matching(Term):
             raise InputError('`recognise` asks the heads, which a wrapped network hides: use `rehead`.')
         self.distance, self.target = distance, target
         self.classifier = (classifier if recognise else None,)  # in a tuple a head is no module of the term
-        self.memory = Memory(len(classes), size, channels, full)
+        self.memory = Memory(len(classes), size, channels, full_memory)
         self.register_buffer('classes', torch.tensor(classes), persistent=False)
 
     def generator_loss(self, source, target):
@@ -162,7 +162,7 @@ class _Matching(Term):
 class StuffMatching(_Matching):
     "Match each stuff class of an image as a whole. Source: SIM-5, SIM-6"
     name = 'stuff'
-    variants = {'matching': {}, 'official': dict(full=True, recognise=True, target='prediction')}
+    variants = {'matching': {}, 'official': dict(full_memory=True, recognise=True, target='prediction')}
 
     def __init__(self,
         channels: int,             # C of the features
@@ -170,13 +170,13 @@ class StuffMatching(_Matching):
         weight: float = 0.01,      # λ_ci
         size: int = 50,            # w
         distance: str = 'mean',    # the paper prints 'squared'
-        full: bool = False,        # True: official
+        full_memory: bool = False,  # True: official
         recognise: bool = False,   # only vectors that the classifier gives their class? True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
         target: str = 'complete',  # the target's map: SIM-11's, or its 'prediction' alone: official
     ):
         _require_classes(stuff, 'stuff', 'every class is a thing: leave the * off some')
-        super().__init__(stuff, channels, size, weight, distance, full, recognise, classifier, target)
+        super().__init__(stuff, channels, size, weight, distance, full_memory, recognise, classifier, target)
         self.stuff = tuple(stuff)
 
     @classmethod
@@ -198,24 +198,25 @@ class StuffMatching(_Matching):
 class InstanceMatching(_Matching):
     "Match each connected region of the thing classes. Source: SIM-7, SIM-8, SIM-A1"
     name = 'instances'
-    variants = {'matching': {}, 'official': dict(full=True, recognise=True, target='prediction')}
+    variants = {'matching': {}, 'official': dict(full_memory=True, recognise=True, target='prediction')}
 
     def __init__(self,
         channels: int,             # C of the features
         things: tuple[int, ...],   # ids; `LabelSpace.things`
         weight: float = 0.01,      # λ_ci
         size: int = 50,            # w; the memory holds w · most regions of each class
-        most: int = 10,            # z: regions of a class and image, the largest
+        max_regions: int = 10,     # z: regions of a class and image, the largest
         distance: str = 'mean',    # SIM prints 'squared', ISIA+AIM 'l1'
-        full: bool = False,        # True: official
+        full_memory: bool = False,  # True: official
         recognise: bool = False,   # only source vectors that the classifier gives their class? True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
         target: str = 'complete',  # as in `StuffMatching`
     ):
         remedy = 'name some in `things` of the LabelSpace, or put * behind them in classes.txt'
         _require_classes(things, 'thing', remedy)
-        super().__init__(things, channels, size*most, weight, distance, full, recognise, classifier, target)
-        self.things, self.most = tuple(things), most
+        how = weight, distance, full_memory, recognise, classifier, target
+        super().__init__(things, channels, size*max_regions, *how)
+        self.things, self.max_regions = tuple(things), max_regions
 
     @classmethod
     def built_for(cls, setup):
@@ -223,8 +224,8 @@ class InstanceMatching(_Matching):
         return dict(channels=setup.channels, things=setup.space.things, classifier=classifier)
 
     def pool(self, seen, which):
-        slots, areas = seen.regions(which, self.things, self.most)
-        means, _ = masked_means(seen.features, slots, len(self.things)*self.most)
+        slots, areas = seen.regions(which, self.things, self.max_regions)
+        means, _ = masked_means(seen.features, slots, len(self.things)*self.max_regions)
         return means.unflatten(1, areas.shape[1:]), areas > 0  # (b, T, z, C), (b, T, z)
 
     def class_weights(self, source, target) -> Tensor | None: return None  # AIM has some

@@ -89,7 +89,7 @@ class SelfAdaptiveAdversarial(Term):
     def __init__(self,
         num_classes: int,       # K ≥ 2
         weight: float = 1e-3,   # λ_adv
-        local: float = 40.,     # λ_local: the force of disagreement
+        lambda_local: float = 40.,     # λ_local: the force of disagreement
         epsilon: float = 0.4,   # ε: the force where the heads agree
         width: int = 64,        # channels of the discriminator's first convolution
         detach: bool = False,   # no gradient through M in the generator's step?
@@ -97,7 +97,7 @@ class SelfAdaptiveAdversarial(Term):
         damped: bool = False,   # generator's loss · (1 − progress), as in the official code?
     ):
         super().__init__(weight)
-        self.local, self.epsilon, self.detach = local, epsilon, detach
+        self.lambda_local, self.epsilon, self.detach = lambda_local, epsilon, detach
         self.preheat, self.damped = preheat, damped
         self.discriminator = OutputDiscriminator(num_classes, width)
 
@@ -115,7 +115,7 @@ class SelfAdaptiveAdversarial(Term):
         discrepancy = target.once('discrepancy', lambda: discrepancy_map(first.upsampled, second.upsampled))
         self.measured['discrepancy'] = discrepancy.detach().mean()
         if self.progress < self.preheat: return torch.ones_like(discrepancy)
-        return self.local*(discrepancy.detach() if self.detach else discrepancy) + self.epsilon
+        return self.lambda_local*(discrepancy.detach() if self.detach else discrepancy) + self.epsilon
 
     def generator_loss(self, source, target):
         with frozen(self.discriminator):
