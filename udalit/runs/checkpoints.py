@@ -64,7 +64,8 @@ def _load(path: Path, trainer: Trainer, of: str) -> dict:
     "Fill the trainer and the random generators; the rest of what the checkpoint holds."
     state = torch.load(path/'state.pt', map_location='cpu', weights_only=True)
     if state['of'] != of:
-        raise InputError(f'{path}: a checkpoint of another stage ({state["of"]}, not {of}). {_MEND}')
+        raise InputError(f'{path}: a checkpoint of another stage, made with other terms, settings, images or '
+                         f'first weights. {_MEND}')
     load_generator(trainer.network, path/'network.safetensors')
     if trainer.terms.state_dict(): load_model(trainer.terms, path/'terms.safetensors')
     trainer.load_state(state['trainer'])

@@ -133,9 +133,10 @@ def _require_whole(run: Run, network: nn.Module):
 # %% ../../nbs/runs/67_fit.ipynb #begin-run
 def _begin_run(out: Path, about: dict, network: nn.Module) -> Run:
     "Write the first weights and the run's record, if they are not there yet."
-    if not (out/'initial.safetensors').exists() or not (out/'settings.json').exists():
-        save_generator(network, out/'initial.safetensors')
-    if not (out/'settings.json').exists(): write_json(out/'settings.json', about)
+    first, new = out/'initial.safetensors', not (out/'settings.json').exists()
+    same = _tensors_digest(network.state_dict()) == about['initial']  # else it was trained meanwhile
+    if new or same and not first.exists(): save_generator(network, first)
+    if new: write_json(out/'settings.json', about)
     return open_run(out)
 
 # %% ../../nbs/runs/67_fit.ipynb #make-stage
@@ -154,14 +155,34 @@ def _share(run: Run, name: str, journal: Journal) -> bool:
     "Take an equal stage from a run beside this one, if there is one."
     for stage in _equal_stages(run.folder, name, run.identity(name)):
         if _bring_in(stage, run.stage(name)):
-            journal.say(f'{name}: the same as in {run.folder.parent/stage.parents[1].name}, taken from there')
+            other = run.folder.parent/stage.parents[1].name
+            journal.say(f'{name}: the same as in {other}, taken from there{_other_version(run.stage(name))}')
             return True
     return False
+
+def _other_version(stage: Path) -> str:
+    "For the log: by which udalit a stage was made, if that is not this one; else ''."
+    made_by = read_json(stage/'done.json').get('udalit', 'of unknown version')
+    return '' if made_by == udalit.__version__ else f' (made by udalit {made_by})'
 
 def _all_have(found: bool, accelerator: Accelerator) -> bool:
     "What the main process found, in all of them."
     if accelerator.num_processes == 1: return found
     return accelerator.reduce(torch.tensor(float(found), device=accelerator.device)).item() > 0
+
+# %% ../../nbs/runs/67_fit.ipynb #outlook
+def _outlook(run: Run, stages: tuple) -> str:
+    "Which stages are finished, taken from a run beside this one, or new; '' if that is plain."
+    places = {}
+    for stage in stages:
+        where = 'finished' if run.finished(stage.name) else 'new'
+        equal = _equal_stages(run.folder, stage.name, run.identity(stage.name)) if where == 'new' else []
+        if equal: where = f'taken from {run.folder.parent/equal[0].parents[1].name}'
+        elif where == 'new' and (run.stage(stage.name)/'checkpoint').exists(): where = 'goes on'
+        places.setdefault(where, []).append(stage.name)
+    beside = run.folder.absolute().parent.glob('*/stages/*/done.json')
+    if set(places) == {'finished'} or set(places) == {'new'} and not any(beside): return ''
+    return '; '.join(f'{", ".join(names)}: {where}' for where, names in places.items())
 
 # %% ../../nbs/runs/67_fit.ipynb #own-settings
 def _own_settings(method: Method, network: nn.Module) -> Settings:
@@ -202,6 +223,8 @@ def fit(
         if accelerator.is_main_process: _begin_run(out, about, network)
         accelerator.wait_for_everyone()
         run = open_run(out)
+        said = _outlook(run, stages)
+        if said and accelerator.is_main_process: journal.say(said)
         network = _ready(network, accelerator)
         context = _StageContext(run, method, network, task, settings, accelerator, journal, seed, options)
         for stage in stages: _make_stage(stage, context)

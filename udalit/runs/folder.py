@@ -118,8 +118,9 @@ def _equal_stages(
     identity: str,  # `Run.identity`
 ) -> list[Path]:    # folders of finished stages
     "The finished stages of the same identity in the runs beside this one."
-    found = []
-    for other in sorted(folder.absolute().parent.iterdir()):
+    found, beside = [], []
+    with contextlib.suppress(OSError): beside = sorted(folder.absolute().parent.iterdir())
+    for other in beside:
         stage = other/'stages'/name
         with contextlib.suppress(InputError, OSError):  # no such stage, or it is being deleted just now
             same = read_json(stage/'done.json').get('identity') == identity
@@ -130,6 +131,7 @@ def _equal_stages(
 def _link_file(source: Path, target: Path):
     "A second name for the file `source`, or a copy where that is impossible."
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
     try: os.link(source, target)
     except OSError: shutil.copy2(source, target)
 
@@ -138,7 +140,7 @@ def _stage_files(folder: Path) -> list[Path]:
     "What a stage left, but for its record and TensorBoard's files."
     files = [p.relative_to(folder) for p in sorted(folder.rglob('*')) if p.is_file()]
     aside = 'tensorboard', 'checkpoint', 'done.json'
-    return [p for p in files if p.parts[0] not in aside and p.suffix != '.tmp']
+    return [p for p in files if p.parts[0] not in aside and not p.name.startswith('.')]
 
 # %% ../../nbs/runs/63_folder.ipynb #bring-in
 def _bring_in(
@@ -148,14 +150,14 @@ def _bring_in(
     "Link a whole stage into another run."
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
     try:
+        files = read_json(stage/'done.json').get('files')
+        if not isinstance(files, list): return False  # of an older udalit
         for left in target.parent.glob(f'.{target.name}.*.tmp'): shutil.rmtree(left)  # by a killed process
-        for path in stage.rglob('*'):
-            if path.is_file() and path.suffix != '.tmp': _link_file(path, temporary/path.relative_to(stage))
-        whole = len(_stage_files(temporary)) == read_json(temporary/'done.json').get('files')
-        if whole:
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(temporary, target)
-        return whole
+        events = [path.relative_to(stage) for path in stage.glob('tensorboard/events.*')]
+        for path in (*files, *events, 'done.json'): _link_file(stage/path, temporary/path)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+        return True
     except (FileNotFoundError, InputError): return False
     except OSError as error: raise _explain(error, target) from error
     finally: shutil.rmtree(temporary, ignore_errors=True)
@@ -167,14 +169,15 @@ def _locked(
     waiting: Callable[[], object],   # called once if another process has the lock
 ) -> Iterator[None]:
     "Hold a lock, after waiting for whoever has it; Ctrl-C ends the wait."
-    lock = FileLock(path)
+    lock, busy = FileLock(path, fallback_to_soft=False), False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try: lock.acquire(timeout=0)
-        except Timeout:
-            waiting()
-            lock.acquire()
+        lock.acquire(timeout=0)
+    except Timeout: busy = True
     except (NotImplementedError, OSError): pass
+    if busy:
+        waiting()
+        with contextlib.suppress(NotImplementedError, OSError): lock.acquire()
     try: yield
     finally: lock.release()
 

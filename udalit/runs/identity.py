@@ -34,7 +34,8 @@ def _own_code(kind: type) -> str:
         path = getattr(sys.modules.get(base.__module__), '__file__', None) or ''
         if base.__module__.split('.')[0] in _PACKAGES or 'site-packages' in path: continue
         whole = path.endswith('.py') and base.__module__ != '__main__' and Path(path).exists()
-        parts += [base.__qualname__, Path(path).read_text() if whole else _class_source(base)]
+        text = Path(path).read_text('utf-8', 'replace') if whole else _class_source(base)
+        parts += [base.__qualname__, text]
         plain = {k: v for k, v in sorted(vars(base).items()) if not k.startswith('__') and _is_plain(v)}
         parts.append(str(plain))
     return '\n'.join(parts)

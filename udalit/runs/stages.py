@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.utils.data import Dataset
 
+import udalit
 from ..core import InputError, _require_kind, _rng_state, _set_rng_state
 from ..core import derive, read_json, seed_everything
 from ..core import write_json, writing
@@ -295,7 +296,8 @@ def _finish_stage(stage, context: _StageContext, said: str, **facts):
     "Leave a line in the log, and `done.json`, which makes the stage finished."
     folder, run = context.run.stage(stage.name), context.run
     context.journal.say(f'{stage.name}: {said}')
-    about = dict(identity=run.identity(stage.name), files=len(_stage_files(folder)))
+    files = [path.as_posix() for path in _stage_files(folder)]
+    about = dict(identity=run.identity(stage.name), udalit=udalit.__version__, files=files)
     about |= dict(made_from=run.about['stages'][stage.name])
     write_json(folder/'done.json', about | facts)
 
