@@ -43,16 +43,8 @@ from .folder import Run, _find_stage, _link_file, _load_network, _stage_files
 from ..training.step import Trainer
 from ..training.watch import Journal, _Stopwatch, Watch
 
-# %% ../../nbs/runs/65_stages.ipynb #stage-inputs
+# %% ../../nbs/runs/65_stages.ipynb #roles
 _ROLES = 'start', 'source', 'target', 'model', 'labels'
-
-def _stage_reads(
-    stage,                  # of any kind
-) -> dict[str, str]:        # role → 'initial', 'source', 'oracle', 'unlabelled', or an earlier stage's name
-    "What a stage reads."
-    reads = {role: getattr(stage, role, None) for role in _ROLES}
-    if getattr(stage, 'network', None) == 'translator' and reads['start'] == 'initial': del reads['start']
-    return {role: name for role, name in reads.items() if name is not None}
 
 # %% ../../nbs/runs/65_stages.ipynb #run-options
 @dataclass(frozen=True)
