@@ -19,8 +19,9 @@ def _like_adaptsegnet(method: Method) -> Method:
 _ADV = 'seg', 'adv', 'adv_aux'  # L_seg + 0.001 L_adv + 0.0002 L_adv at the auxiliary head
 
 def _adaptsegnet_official(method: Method) -> Method:
-    "One stage, with the slips."
-    return _like_adaptsegnet(replace(method, stages=method.stages[:1]))
+    "One stage of 150,000 steps, with the slips."
+    stops = dict(steps=150_000, horizon=250/150)
+    return _like_adaptsegnet(replace(method, stages=method.stages[:1], settings=method.settings | stops))
 
 def adaptsegnet() -> Method:
     "L_seg + 0.001 L_adv + 0.0002 L_adv at the auxiliary head; then + L_seg on pseudo-labels. Source: ADV"
@@ -33,12 +34,16 @@ def adaptsegnet() -> Method:
 # %% ../../nbs/methods/53_adversarial.ipynb #advent
 _ADVENT = 'seg', 'adv=entropy', 'adv_aux=entropy'
 
+def _advent_official(method: Method) -> Method:
+    "Most backbone weights several times in the optimiser; all four dilations."
+    return replace(method, settings=method.settings | dict(repeat_backbone=True))
+
 def advent() -> Method:
     "As AdaptSegNet, on maps of weighted self-information. Source: ADV, in ADVENT's form"
     return Method('advent', 'adversarial alignment of entropy maps', (
-        Train('adapt', _ADVENT),), dict(auxiliary=True))
+        Train('adapt', _ADVENT),), dict(auxiliary=True), official=_advent_official)
 
 def minent() -> Method:
     "L_seg + 0.001 of the target's entropy, 0.0002 at the auxiliary head. Source: ADVENT, eq. 5"
     return Method('minent', "minimum entropy of the target's prediction", (
-        Train('adapt', ('seg', 'ent', 'ent_aux')),), dict(auxiliary=True))
+        Train('adapt', ('seg', 'ent', 'ent_aux')),), dict(auxiliary=True), official=_advent_official)

@@ -114,19 +114,35 @@ def set_value(
     value,
 ) -> Method:
     "The method with another argument of a term, field of a stage, or setting."
+    if '.' in place: new = _placed(method, place, value)
+    else:
+        wanted = 'a setting, TERM.ARGUMENT or STAGE.FIELD'
+        new = replace(method, chosen=method.chosen | _setting(place, value, wanted))
+    return _changed(new, 'set', f'{place}={value}', placed=(*method.placed, place))
+
+def _placed(method: Method, place: str, value) -> Method:
+    "The method with another argument of a term, or field of a stage."
     where, _, key = place.rpartition('.')
     in_stage, _, term = where.rpartition('.')
     stage = method.stage(where)
-    if not where:
-        new = dict(chosen=method.chosen | _setting(key, value, 'a setting, TERM.ARGUMENT or STAGE.FIELD'))
-    elif stage is not None:
-        new = dict(stages=tuple(_with_field(s, key, value) if s is stage else s for s in method.stages))
-    elif term in _terms_of(method, in_stage):
-        new = dict(arguments=method.arguments | {where: method.arguments.get(where, {}) | {key: value}})
-    else:
-        terms, stages = ', '.join(_terms_of(method)), ', '.join(s.name for s in method.stages)
-        raise InputError(f'{method.title} has no term or stage "{where}". Terms: {terms}; stages: {stages}.')
-    return _changed(method, 'set', f'{place}={value}', **new)
+    if stage is not None:
+        stages = tuple(_with_field(s, key, value) if s is stage else s for s in method.stages)
+        return replace(method, stages=stages)
+    if term in _terms_of(method, in_stage):
+        given = method.arguments.get(where, {}) | {key: value}
+        return replace(method, arguments=method.arguments | {where: given})
+    terms, stages = ', '.join(_terms_of(method)), ', '.join(s.name for s in method.stages)
+    raise InputError(f'{method.title} has no term or stage "{where}". Terms: {terms}; stages: {stages}.')
+
+# %% ../../nbs/methods/50_changes.ipynb #with-task
+def _with_task(method: Method, task: str) -> Method:
+    "The method with its values for the task of that name, but for those that the user asked for."
+    for place, value in method.by_task.get(task, {}).items():
+        stage, _, rest = place.partition('.')
+        general = rest if method.stage(stage) is not None else place  # 'adapt.isia.beta' → 'isia.beta'
+        there = method.stage(stage) is not None or stage in _terms_of(method)
+        if there and not {place, general} & {*method.placed}: method = _placed(method, place, value)
+    return method
 
 # %% ../../nbs/methods/50_changes.ipynb #from-run
 def from_run(

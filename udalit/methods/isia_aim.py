@@ -14,7 +14,8 @@ def isia_aim() -> Method:
     terms = 'seg', 'adv', 'isia', 'aim'
     about = 'class separation and aggregation, adaptively weighted instances, then re-training'
     return Method('isia-aim', about, (
-        Train('adapt', terms, share=.5),
+        Train('adapt', terms, share=.5, settings=dict(horizon=3.)),
         PseudoLabel('pseudo', 'adapt'),
-        Train('retrain', (*terms, 'seg_target'), target='pseudo', start='adapt')),
-        dict(steps=80_000, discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False))
+        Train('retrain', (*terms, 'seg_target'), target='pseudo', start='adapt', rate=(2/3)**.9)),
+        dict(steps=80_000, horizon=1., decoders=2,
+             discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False))

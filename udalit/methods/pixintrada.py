@@ -6,27 +6,37 @@
 __all__ = ['pixintrada', 'intrada']
 
 # %% ../../nbs/methods/58_pixintrada.ipynb #imports
+from dataclasses import replace
+
 from .adversarial import _ADV, _ADVENT
 from .fada import _ARG_MAX
 from .plans import Method, PseudoLabel, Rank, Split, Train
 
 # %% ../../nbs/methods/58_pixintrada.ipynb #pixintrada
+_INTER = Train('inter', _ADV, settings=dict(batch_size=1, learning_rate=2.5e-4, preprocessing='plain'))
+_STAGE_II = dict(auxiliary=True, batch_size=4, learning_rate=2.4e-4, preprocessing='multi-scale')
+
 def pixintrada() -> Method:
     "L_seg + λ L_adv; twice L_seg on easy + β L_adv on hard pixels, once + 0.1 L_KLD. Source: PIX-1, PIX-9"
     terms = 'seg_target', 'intra=continuous', 'intra_aux=continuous'
     return Method('pixintrada', 'pixel-level adaptation from easy to hard target pixels, two rounds', (
-        Train('inter', _ADV),
+        _INTER,
         PseudoLabel('labels', 'inter'), Split('split', 'labels'),
         Train('round1', terms, source=None, target='split'),
         PseudoLabel('labels2', 'round1'), Split('split2', 'labels2'),
-        Train('round2', (*terms, 'kld'), source=None, target='split2')),
-        dict(auxiliary=True, batch_size=4, preprocessing='multi-scale'))
+        Train('round2', (*terms, 'kld'), source=None, target='split2')), _STAGE_II,
+        by_task={'synthia-cityscapes': {'split.alpha': .79, 'split2.alpha': .79}})
 
 # %% ../../nbs/methods/58_pixintrada.ipynb #intrada
+def _intrada_official(method: Method) -> Method:
+    "ADVENT in both stages, each as its code has it."
+    inter, labels, rank, intra = method.stages
+    stages = Train('inter', _ADVENT), labels, rank, intra
+    return replace(method, stages=stages, settings=dict(auxiliary=True, repeat_backbone=True))
+
 def intrada() -> Method:
-    "ADVENT from source to target, then from easy to hard target images. Source: PIX-INTRA"
+    "Stage I from source to target, then ADVENT from easy to hard target images. Source: PIX-INTRA"
     return Method('intrada', 'image-level adaptation from easy to hard target images', (
-        Train('inter', _ADVENT),
+        _INTER,
         PseudoLabel('labels', 'inter', **_ARG_MAX), Rank('rank', 'labels'),
-        Train('intra', _ADVENT, source='rank', target='rank')),
-        dict(auxiliary=True))
+        Train('intra', _ADVENT, source='rank', target='rank')), _STAGE_II, official=_intrada_official)

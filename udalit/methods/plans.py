@@ -146,6 +146,8 @@ class Method:
     settings: dict = field(default_factory=dict)   # fields of `Settings`
     arguments: dict = field(default_factory=dict)  # of terms, by their names
     chosen: dict = field(default_factory=dict)     # fields of `Settings` that the user asked for
+    by_task: dict = field(default_factory=dict)    # values by place, by the name of a task
+    placed: tuple[str, ...] = ()                   # places whose value the user asked for
     changes: tuple[str, ...] = ()                  # what was changed, in words: '--without aim'
     official: Callable | None = field(default=None, compare=False)  # method → what its public code did
 
