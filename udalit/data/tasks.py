@@ -31,6 +31,7 @@ class Task:
     target_size: tuple[int, int]
     protocols: tuple[str, ...]     # of `space`, the first is the one to compare by
     oracle: Callable[[], Dataset]  # opens the target's training labels: for the oracle control alone
+    game: bool = False             # from a game to real photographs? Some papers translate the source then
 
     def __post_init__(self):
         if self.target.labelled:
@@ -61,7 +62,7 @@ def _gta5_cityscapes(data: str | Path) -> Task:
         name='gta5-cityscapes', space=CITYSCAPES, source=gta5(_data_folder(data, 'gta5')),
         target=cityscapes(city, 'train', labelled=False), test=cityscapes(city, 'val'),
         source_size=(1280, 720), target_size=(1024, 512), protocols=('19',),
-        oracle=partial(cityscapes, city, 'train'))
+        oracle=partial(cityscapes, city, 'train'), game=True)
 
 def _synthia_cityscapes(data: str | Path) -> Task:
     "SYNTHIA → Cityscapes, 16 classes (13 in older papers)."
@@ -70,7 +71,7 @@ def _synthia_cityscapes(data: str | Path) -> Task:
         name='synthia-cityscapes', space=CITYSCAPES, source=synthia(_data_folder(data, 'synthia')),
         target=cityscapes(city, 'train', labelled=False), test=cityscapes(city, 'val'),
         source_size=(1280, 760), target_size=(1024, 512), protocols=('16', '13', '19'),
-        oracle=partial(cityscapes, city, 'train'))
+        oracle=partial(cityscapes, city, 'train'), game=True)
 
 # %% ../../nbs/data/14_tasks.ipynb #camvid-dusk
 def _camvid_dusk(data: str | Path) -> Task:
@@ -112,7 +113,7 @@ def _drawn(name: str, read: Callable, ensure: Callable, data, size, train, test)
     if data is None:
         raise InputError(f'{name} needs a folder to draw into: give `data=ROOT` (it is made if missing).')
     world = ensure(Path(data)/f'{name}-{size[0]}x{size[1]}', size=size, train=train, test=test)
-    return replace(read(world), name=name, source_size=size, target_size=size)
+    return replace(read(world), name=name, source_size=size, target_size=size, game=False)
 
 def streets(
     data: str | Path,                     # the scenes are kept in a folder of their own in here

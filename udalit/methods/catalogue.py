@@ -6,6 +6,8 @@
 __all__ = ['METHODS', 'find_method', 'settings_for', 'outline_of', 'plan_text']
 
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
+from dataclasses import replace
+
 from ..core import InputError
 from .adversarial import adaptsegnet, advent, minent
 from .changes import change, _terms_of
@@ -43,8 +45,10 @@ def settings_for(
     "A method's settings; on a small network from scratch, those that it needs instead; with `changes`."
     method = Method('', '', ()) if method is None else find_method(method)
     small = _FOR_SMALL if backbone == 'small' else {}
-    asked = {name: value for name, value in changes.items() if value is not None}
-    return Settings(**method.settings | small | method.chosen | asked)
+    asked = method.chosen | {name: value for name, value in changes.items() if value is not None}
+    settings = Settings(**method.settings | small | asked)
+    if 'steps' not in asked or 'translator_steps' in asked: return settings
+    return replace(settings, translator_steps=min(settings.translator_steps, settings.steps))
 
 # %% ../../nbs/methods/59_catalogue.ipynb #outline-of
 def outline_of(

@@ -29,7 +29,8 @@ def _changed(method: Method, kind: str, value: str, **fields) -> Method:
 
 # %% ../../nbs/methods/50_changes.ipynb #remove-term
 def remove_term(method: Method, name: str) -> Method:
-    "The method without one term (and its twin at the auxiliary head)."
+    "The method without one term (and its twin at the auxiliary head), or without translated images ('ima')."
+    if name == 'ima' and _is_translated(method): return _changed(_untranslated(method), 'without', 'ima')
     stages = []
     for stage in method.stages:
         if isinstance(stage, Train):
@@ -64,14 +65,37 @@ _CYCLEGAN = dict(
     discriminator_betas=(.5, .999), discriminator_decay=0., discriminator_poly=True,
     preprocessing='plain', sampling='uniform')
 
-def _translated(method: Method) -> Method:
-    "The method on translated source images. Source: ISIA-ALG1"
+def _is_translated(method: Method) -> bool: return any(isinstance(s, Restyle) for s in method.stages)
+
+def _translated(
+    method: Method,
+    folder: str | None = None,  # of images that are translated already; None: a CycleGAN paints them
+) -> Method:
+    "The method on translated source images; the same if it is so already. Source: ISIA-ALG1"
+    if folder is None and _is_translated(method): return method
+    method = _untranslated(method)
     learns = [isinstance(s, Train) and s.source == 'source' for s in method.stages]
     if not any(learns):
-        raise InputError(f'{method.title} with ima changes nothing: no stage learns from the source.')
+        raise InputError(f'{method.title} on translated images is the same: no stage learns from the source.')
     stages = [replace(s, source='restyled') if yes else s for s, yes in zip(method.stages, learns)]
-    paint = Train('translate', ('style', 'cycle', 'identity'), settings=_CYCLEGAN, network='translator')
-    return _changed(method, 'with', 'ima', stages=(paint, Restyle('restyled', 'translate'), *stages))
+    painter = Train('translate', ('style', 'cycle', 'identity'), settings=_CYCLEGAN, network='translator')
+    before = [painter, Restyle('restyled', 'translate')]
+    if folder is not None: before = [Restyle('restyled', folder=str(folder))]
+    return replace(method, stages=(*before, *stages))
+
+def _untranslated(method: Method) -> Method:
+    "The method on the source's own images; the same if it is so already."
+    painted = [s.name for s in method.stages if isinstance(s, Restyle)]
+    translators = [s.name for s in method.training if s.network == 'translator']
+    stages = [s for s in method.stages if s.name not in (*painted, *translators)]
+    own = [replace(s, source='source') if getattr(s, 'source', None) in painted else s for s in stages]
+    return replace(method, stages=tuple(own))
+
+# %% ../../nbs/methods/50_changes.ipynb #asks-translated
+def _asks_translated(method: Method) -> bool:
+    "Did the user ask for translated images, or say how they are to be made?"
+    words = '--with ima', '--translated ', '--set translate.', '--set restyled.'
+    return any(change.startswith(words) for change in method.changes)
 
 # %% ../../nbs/methods/50_changes.ipynb #include-term
 def include_term(
@@ -79,7 +103,7 @@ def include_term(
     entry: str,  # such as 'kld' or 'isia=feature'; 'ima': on translated source images
 ) -> Method:
     "The method with a term in place of the one of its name, or added to the stages that have what it needs."
-    if entry == 'ima': return _translated(method)
+    if entry == 'ima': return _changed(_translated(method), 'with', 'ima')
     name, kind, _ = _parse_entry(entry)
     if kind.trains == 'translator':
         raise InputError(f'the term "{entry}" trains an image translator; the whole of it is called "ima".')
@@ -154,7 +178,9 @@ def from_run(
         raise InputError(f'{method.title} has no later stage that could go on from {run}.')
     first = method.segmenting[0]
     stages = tuple(Take(s.name, str(run)) if s is first else s for s in method.stages)
-    return _changed(method, 'inter', str(run), stages=stages)
+    method = _changed(method, 'inter', str(run), stages=stages)
+    learns = any(stage.source == 'restyled' for stage in method.segmenting)
+    return method if learns else _untranslated(method)  # nobody would look at what was painted
 
 # %% ../../nbs/methods/50_changes.ipynb #with-fidelity
 def with_fidelity(
@@ -173,19 +199,32 @@ def with_fidelity(
                          f"first: find_method('{method.name}', fidelity='official', …).")
     return _changed(method.official(method), 'fidelity', 'official')
 
+# %% ../../nbs/methods/50_changes.ipynb #from-folder
+def _from_folder(
+    method: Method,
+    folder: str,  # of translated images, named as the source's
+) -> Method:
+    "The method on translated images of a folder, instead of those that a CycleGAN would paint."
+    if '--without ima' in method.changes:
+        raise InputError(f"{method.title}: `translated` = '{folder}' brings back what it leaves out; "
+                         'give one of the two.')
+    return _changed(_translated(method, folder), 'translated', str(folder))
+
 # %% ../../nbs/methods/50_changes.ipynb #change
 def change(
     method: Method,
-    without: list[str] | str = (),    # terms
+    without: list[str] | str = (),    # terms; 'ima': translated source images, where the paper has them
     including: list[str] | str = (),  # terms, such as 'isia=feature'; 'ima': on translated source images
     set: dict | None = None,          # values by place, such as {'isia.weight': .01}
     fidelity: str = 'paper',          # or 'official'
     inter: str | None = None,         # a finished run, or stage of one, in place of the first training stage
+    translated: str | None = None,    # a folder of translated source images; None: a CycleGAN paints them
 ) -> Method:
     "The method with these changes."
     method = with_fidelity(method, fidelity)
     if inter is not None: method = from_run(method, inter)
     for name in _list(without): method = remove_term(method, name)
+    if translated is not None: method = _from_folder(method, translated)
     for entry in _list(including): method = include_term(method, entry)
     for place, value in (set or {}).items(): method = set_value(method, place, value)
     return method

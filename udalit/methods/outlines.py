@@ -80,7 +80,8 @@ def plan_table(method: Method) -> str:
     table, rows = _outline_with(method), []
     for stage in method.stages:
         if isinstance(stage, Train):
-            steps = max(1, round(stage.share*table['steps']))
+            whole = table['steps' if stage.network == 'segmentation' else 'translator_steps']
+            steps = max(1, round(stage.share*whole))
             images = stage.source or '–', stage.target or '–'
             rows.append([stage.name, f'{steps:,} steps', *images, stage.start, _weighted_terms(stage, table)])
         else:

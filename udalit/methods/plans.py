@@ -124,9 +124,14 @@ class Rank:
 class Restyle:
     "The source's images in the style of the target. Source: ISIA-ALG1"
     name: str
-    model: str            # the stage that trained the translator
+    model: str | None = None   # the stage that trained the translator
+    folder: str | None = None  # or a folder of images that are translated already
 
-    def __post_init__(self): _require_fields(self)
+    def __post_init__(self):
+        _require_fields(self)
+        if bool(self.model) == bool(self.folder):
+            raise InputError(f'stage "{self.name}": give the stage that trains its translator, '
+                             'or a folder of translated images.')
 
 @dataclass(frozen=True)
 class Take:
@@ -190,7 +195,8 @@ def stage_settings(
     chosen: dict | None = None,    # fields that the user asked for, in all stages
 ) -> Settings:
     "The settings with the stage's share of the steps, its rate, and what else it has of its own."
-    steps = max(1, round(stage.share*settings.steps))
+    whole = settings.translator_steps if stage.network == 'translator' else settings.steps
+    steps = max(1, round(stage.share*whole))
     asked = (chosen or {}) if stage.network == 'segmentation' else {}
     own = {name: asked.get(name, value) for name, value in stage.settings.items()} | stage.chosen
     return replace(settings, **dict(steps=steps, learning_rate=stage.rate*settings.learning_rate) | own)

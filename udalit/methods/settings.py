@@ -9,6 +9,8 @@ __all__ = ['SMALL', 'Settings']
 import math
 from dataclasses import dataclass, fields
 
+from fastcore.basics import patch
+
 from ..core import InputError, _require_kind
 from ..data.transforms import AUGMENTATIONS
 from ..nets.batchnorm import BATCHNORM
@@ -21,6 +23,7 @@ _RANGES = dict(
     betas=(0, 1 - 1e-9),
     discriminator_rate=(0, 1e6), discriminator_decay=(0, 1e6), discriminator_betas=(0, 1 - 1e-9),
     discriminator_width=(1, 2**14), feature_width=(1, 2**14), translator=(1, 2**10),
+    translator_steps=(1, 10**9),
     heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10))
 
 _WORDS = dict(optimizer=('sgd', 'adam'), batchnorm=tuple(BATCHNORM), statistics=('both', 'target'),
@@ -73,20 +76,23 @@ class Settings:
     preprocessing: str = 'plain'        # a recipe of `AUGMENTATIONS`
     normalize: str = 'imagenet'         # what the network's weights expect: 'imagenet' or 'caffe'
     translator: tuple[int, int] = (64, 9)  # width and residual blocks of the networks that translate images
+    translator_steps: int = 120_000     # of the stage that trains them, whatever `steps` is
 
     def __post_init__(self):
         for field in fields(self): _require_value(field.name, getattr(self, field.name), field.type)
 
-    def of_network(self) -> dict:
-        "The fields that `deeplab_v2` takes."
-        names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize'
-        return {name: getattr(self, name) for name in names}
+# %% ../../nbs/methods/48_settings.ipynb #of-network
+@patch
+def of_network(self: Settings) -> dict:
+    "The fields that `deeplab_v2` takes."
+    names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize'
+    return {name: getattr(self, name) for name in names}
 
 # %% ../../nbs/methods/48_settings.ipynb #small
 _FOR_SMALL = dict(
     steps=500, horizon=1., batch_size=4, optimizer='adam', learning_rate=3e-3, head_factor=1.,
     nesterov=False, repeat_backbone=False, weight_decay=1e-4, batchnorm='free', statistics='target',
     auxiliary=False, dilations=None, preprocessing='plain', discriminator_decay=0., discriminator_width=16,
-    feature_width=32, translator=(16, 2))
+    feature_width=32, translator=(16, 2), translator_steps=500)
 
 SMALL = Settings(**_FOR_SMALL)
