@@ -119,7 +119,8 @@ class _TrainingOptions:
     size: str = None             # WxH at which the network sees both domains
     backbone: str = None         # small, mobilenet_v2, vgg16, resnet18, resnet50, resnet101 (the default;
                                  # for drawn worlds: small)
-    weights: str = None          # of the backbone: a file, or torchvision's IMAGENET1K_V1; default random
+    weights: str = None          # of the backbone: a file, torchvision's name, or none (random);
+                                 # default: ImageNet's where there are any
     decoders: int = None         # 2: a decoder for each domain
     batch_size: int = None       # images of each domain in a forward pass
     accumulate: int = None       # forward passes in an optimiser step
@@ -278,7 +279,7 @@ _EXAMPLES = dict(
     run='udalit run adaptsegnet streets --data data --out runs/streets\n'
         '  udalit run isia-aim streets --data data --without aim --with isia=feature --set isia.weight=0.01\n'
         '  udalit run pixintrada streets --data data --inter runs/clan-streets-0 --set split.alpha=0.79\n'
-        '  udalit run advent gta5-cityscapes --data ~/data --weights IMAGENET1K_V1 --precision bf16\n'
+        '  udalit run advent gta5-cityscapes --data ~/data --precision bf16\n'
         '  accelerate launch --num_processes 2 -m udalit.cli run advent gta5-cityscapes --data ~/data',
     table='udalit table streets --methods "source, target-stats, clan, clan --without weights" --seeds 0,1,2',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',

@@ -25,7 +25,7 @@ from ..labels import LabelSpace, colorize
 from ..methods.catalogue import find_method, outline_of, settings_for
 from ..methods.plans import Method
 from ..methods.settings import Settings
-from ..nets.generators import deeplab_v2
+from ..nets.generators import _first_weights, deeplab_v2
 from ..nets.weights import load_generator
 from ..runs.fit import _new_accelerator, _plan_run, _require_fit, _stages_until, fit
 from ..runs.folder import Run, _compare, load_run, open_run
@@ -56,7 +56,7 @@ def check_task(
 def _build_network(
     task: Task,
     backbone: str = 'small',
-    weights: str | Path | None = None,  # a file, or torchvision's name; None: random
+    weights: str | Path = 'none',       # a file, or torchvision's name; 'none': random
     seed: int = 0,
     **options,                          # of `deeplab_v2`
 ) -> tuple[nn.Module, dict]:            # the network, and what `load_run` needs to build it again
@@ -64,7 +64,8 @@ def _build_network(
     torch.manual_seed(derive(seed, 'network'))
     network = deeplab_v2(backbone, len(task.space), weights=weights, **options)
     names = 'name', 'classes', 'palette', 'things', 'protocols'
-    about = dict(backbone=backbone, options=options, size=task.target_size, weights=str(weights or 'random'),
+    started = 'random' if weights == 'none' else str(weights)
+    about = dict(backbone=backbone, options=options, size=task.target_size, weights=started,
                  space={name: getattr(task.space, name) for name in names})
     return network, about
 
@@ -133,8 +134,8 @@ def _prepare(
     outline_of(method, backbone)
     _stages_until(method, until)
     if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
+    settings, weights = settings_for(backbone, method), _first_weights(backbone, weights)
     if not isinstance(task, Task): task = find_task(task, data, size)
-    settings = settings_for(backbone, method)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)
     place = None if data is None else str(Path(data).absolute())
@@ -164,7 +165,8 @@ def experiment(
     seed: int = 0,
     size: tuple[int, int] | None = None,  # (width, height) at which the network sees both domains
     backbone: str = 'small',
-    weights: str | Path | None = None,    # of the backbone: a file, or torchvision's name; None: random
+    weights: str | Path | None = None,    # of the backbone: a file, torchvision's name, or 'none' (random);
+                                          # None: ImageNet's, if there are any
     options: RunOptions = RunOptions(),
     **changes,                            # of `Settings`, such as steps and batch_size
 ) -> list[dict]:                          # rows of results; none in the other processes of several

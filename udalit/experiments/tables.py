@@ -15,6 +15,7 @@ from ..evaluation.results import write_results
 from .one import experiment, _prepare
 from ..methods.catalogue import find_method, outline_of
 from ..methods.plans import Method
+from ..nets.generators import _first_weights
 from ..runs.fit import _stages_until
 from ..runs.stages import RunOptions
 
@@ -42,6 +43,7 @@ def table(
     for method in methods:  # before any data are drawn
         outline_of(method, backbone)
         _stages_until(method, options.until)
+    _first_weights(backbone, weights)
     if not isinstance(task, Task):
         data = data or (out/'data' if task in DRAWN else None)
         task = find_task(task, data, size)

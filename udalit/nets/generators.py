@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..core import InputError
 from .batchnorm import set_batchnorm
 from .encoders import _mobilenet_encoder, _resnet_encoder, _small_encoder, _vgg_encoder
-from .weights import load_encoder
+from .weights import _IMAGENET, _encoder_weights, _published, load_encoder
 
 # %% ../../nbs/nets/24_generators.ipynb #maps
 class Maps(NamedTuple):
@@ -80,12 +81,18 @@ BACKBONES = {
     'small': _small_encoder,
 }
 
+# %% ../../nbs/nets/24_generators.ipynb #require-backbone
+def _require_backbone(name: str):
+    "An `InputError` unless there is a backbone of that name."
+    if name not in BACKBONES:
+        raise InputError(f'{name!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
+
 # %% ../../nbs/nets/24_generators.ipynb #deeplab
 def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`
     num_classes: int = 19,             # K ≥ 2
     *,
-    weights: str | Path | None = None, # the encoder's: a file, torchvision name (downloads); None: random
+    weights: str | Path | None = None, # the encoder's: a file or torchvision's name; None: random
     auxiliary: bool = False,           # a head on the last stage but one, too
     heads: int = 1,                    # 2 for CLAN
     decoders: int = 1,                 # 2: one for each domain, as ISIA+AIM writes it
@@ -94,8 +101,7 @@ def deeplab_v2(
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
 ) -> Generator:
     "The papers' segmentation network, at stride 8."
-    if backbone not in BACKBONES:
-        raise InputError(f'{backbone!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
+    _require_backbone(backbone)
     if num_classes < 2:
         raise InputError(f'`num_classes` is {num_classes}; at least 2 are needed (object and background).')
     if heads < 1: raise InputError(f'`heads` is {heads}; at least 1 is needed.')
@@ -103,10 +109,22 @@ def deeplab_v2(
         raise InputError(f'`decoders` is {decoders}, `heads` {heads}: two domains need 1 decoder or 2, '
                          'and two decoders have one head each.')
     encoder = BACKBONES[backbone]()
-    if weights is not None: load_encoder(encoder, weights)
+    if weights not in (None, 'none'): load_encoder(encoder, weights)
     if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
     middle, channels = encoder.channels
     on_features = [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))]
     on_middle = ASPP(middle, num_classes, dilations) if auxiliary else None
     generator = Generator(encoder, on_features, num_classes, on_middle, normalize, decoders)
     return set_batchnorm(generator, batchnorm)
+
+# %% ../../nbs/nets/24_generators.ipynb #first-weights
+def _first_weights(
+    backbone: str,
+    weights: str | Path | None = None,  # a file, torchvision's name, 'none'; None: ImageNet's, if there are
+) -> str | Path:                        # 'none': random
+    "What a network begins with, read once to see that it fits."
+    _require_backbone(backbone)
+    with torch.device('meta'): encoder = BACKBONES[backbone]()
+    if weights is None: weights = _IMAGENET if _IMAGENET in _published(encoder.origin) else 'none'
+    if weights != 'none': _encoder_weights(encoder, weights)
+    return weights

@@ -35,24 +35,59 @@ def read_weights(
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping): state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f'{path}: holds a {type(state).__name__}, not named tensors (a `state_dict`).')
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if unnamed := [name for name in tensors if not isinstance(name, str)]:
+        raise InputError(f'{path}: its tensors are called {unnamed[0]!r} …, not by names such as '
+                         '"layer1.0.conv1.weight" (a `state_dict` has them).')
+    return tensors
 
 # %% ../../nbs/nets/23_weights.ipynb #named-weights
+_IMAGENET = 'IMAGENET1K_V1'  # the first weights of every network that has published ones
+
+class _Published(NamedTuple):
+    "Weights that can be fetched."
+    url: str
+    file: str  # their name among torch's downloads
+
+    @property
+    def path(self) -> Path: return Path(torch.hub.get_dir())/'checkpoints'/self.file
+
+def _published(origin: str | None) -> dict[str, _Published]:
+    "All weights of a network of torchvision, by name."
+    known = torchvision.models.get_model_weights(origin).__members__ if origin else {}
+    return {name: _Published(weights.url, Path(weights.url).name) for name, weights in known.items()}
+
 def _named_weights(
     origin: str | None,  # torchvision's name of the network
     name: str,           # such as 'DEFAULT', or in full 'DeepLabV3_ResNet101_Weights.DEFAULT'
-) -> torchvision.models.WeightsEnum:
-    "torchvision's weights of that name; nothing is downloaded yet."
+) -> _Published:
+    "The weights of that name; nothing is downloaded yet."
     if '.' in name:
-        try: return torchvision.models.get_weight(name)
+        try: url = torchvision.models.get_weight(name).url
         except (ValueError, AttributeError, KeyError) as error:
             raise InputError(f'{name!r}: neither a file nor weights of torchvision.') from error
-    known = torchvision.models.get_model_weights(origin).__members__ if origin else {}
+        return _Published(url, Path(url).name)
+    known = _published(origin)
     if name not in known:
         choice = ', '.join(known) if known else f'none ({origin or "this network"} has no published weights)'
         raise InputError(f'{name!r} is no file and no weights name of {origin}; names: {choice}. '
                          'A file ends in .pth, .pt or .safetensors.')
-    return torchvision.models.get_model_weights(origin)[name]
+    return known[name]
+
+# %% ../../nbs/nets/23_weights.ipynb #fetch
+def _fetch(weights: _Published) -> dict[str, Tensor]:
+    "The tensors of published weights, from torch's downloads or from the network."
+    path = weights.path
+    if not path.is_file():
+        beginning = torch.hub.HASH_REGEX.search(weights.file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(weights.url, path, beginning and beginning[1], progress=False)
+        except (OSError, RuntimeError) as error:  # no network, no such address; the sum does not agree
+            problem = str(error).strip().split('\n')[0][:100]
+            raise InputError(f'`weights`: {weights.file} cannot be fetched ({problem}). Fetch {weights.url} '
+                             f"and put it into {path.parent}, or give `weights='none'` (random).") from error
+    return read_weights(path)
 
 # %% ../../nbs/nets/23_weights.ipynb #coverage
 class _Coverage(NamedTuple):
@@ -77,16 +112,15 @@ def _coverage(
 _PREFIXES = re.compile(r'^((module|model|backbone|encoder|features)\.)+')
 _HEADS = ('fc.', 'classifier.', 'aux_classifier.', 'heads.', 'auxiliary.')
 
-def load_encoder(
-    encoder: nn.Module,   # filled in place
-    weights: str | Path,  # a file in torchvision's layout, or a torchvision weights name (downloads)
-) -> _Coverage:            # `unexpected` without what belongs to heads
-    "Fill an encoder; less than 95 % of its tensors filled is an `InputError`."
+def _encoder_weights(
+    encoder: nn.Module,   # may be on the meta device: nothing is filled
+    weights: str | Path,  # as in `load_encoder`
+) -> tuple[dict[str, Tensor], _Coverage]:
+    "The tensors that fit an encoder, and how much of it they fill."
     origin, untrained = getattr(encoder, 'origin', None), getattr(encoder, 'untrained', ())
     if Path(weights).is_file() or Path(weights).suffix in ('.pth', '.pt', '.safetensors'):
         state = read_weights(weights)
-    else:
-        state = _named_weights(origin, str(weights)).get_state_dict(progress=False, check_hash=True)
+    else: state = _fetch(_named_weights(origin, str(weights)))
     state = {_PREFIXES.sub('', name): value for name, value in state.items()}
     own = encoder.state_dict()
     wanted = {name: value for name, value in own.items()
@@ -97,9 +131,17 @@ def load_encoder(
                          f'Missing: {coverage.missing[:3]}; other shapes: {coverage.different[:3]}. '
                          'Are these weights of another network?')
     fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
-    encoder.load_state_dict(fitting, strict=False)
     unexpected = [name for name in coverage.unexpected if name not in own and not name.startswith(_HEADS)]
-    return coverage._replace(unexpected=unexpected)
+    return fitting, coverage._replace(unexpected=unexpected)
+
+def load_encoder(
+    encoder: nn.Module,   # filled in place
+    weights: str | Path,  # a file in torchvision's layout, or a torchvision weights name (downloads)
+) -> _Coverage:            # `unexpected` without what belongs to heads
+    "Fill an encoder; less than 95 % of its tensors filled is an `InputError`."
+    fitting, coverage = _encoder_weights(encoder, weights)
+    encoder.load_state_dict(fitting, strict=False)
+    return coverage
 
 # %% ../../nbs/nets/23_weights.ipynb #save-generator
 def save_generator(
