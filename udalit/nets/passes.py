@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data.transforms import normalize_batch
 from .generators import Maps
 from .regions import Regions, _at_stride, complete_map, correct_map, largest_regions, masked_means
-from .tensors import class_softmax, upsample
+from .tensors import _in_precision_of, class_softmax, upsample
 
 # %% ../../nbs/nets/28_passes.ipynb #pass
 class Pass:
@@ -157,7 +157,7 @@ def forward_pass(
     domain: str = 'target',  # or 'source': whose decoder, where a generator has one for each
 ) -> Pass:
     "Normalise on the device, run the network, and keep both in a `Pass`."
-    images = normalize_batch(batch['image'], generator.normalize)
+    images = _in_precision_of(generator, normalize_batch(batch['image'], generator.normalize))
     labels = batch['label'].long() if 'label' in batch else None
     confidence = batch['confidence'].float()/255 if 'confidence' in batch else None
     maps = generator(images, domain) if getattr(generator, 'decoders', 1) > 1 else generator(images)

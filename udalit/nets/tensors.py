@@ -8,12 +8,21 @@ __all__ = ['single', 'upsample', 'class_softmax']
 # %% ../../nbs/nets/20_tensors.ipynb #imports
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 # %% ../../nbs/nets/20_tensors.ipynb #single
 def single(x: Tensor) -> Tensor:
     "float32 instead of half precision; anything else stays as it is."
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+# %% ../../nbs/nets/20_tensors.ipynb #precise
+def _in_precision_of(
+    network: nn.Module,
+    images: Tensor,      # float32
+) -> Tensor:             # float64 if the network's weights are; else the same tensor
+    "Images as precise as the network."
+    weight = next(network.parameters(), images)
+    return images.double() if weight.dtype == torch.float64 else images
 
 # %% ../../nbs/nets/20_tensors.ipynb #upsample
 def upsample(

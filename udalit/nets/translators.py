@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..core import InputError
 from ..data.transforms import _Normalize, _denormalize, normalize_batch
-from .tensors import single
+from .tensors import _in_precision_of, single
 
 # %% ../../nbs/nets/29_translators.ipynb #range
 _TANH = _Normalize('tanh', mean=(127.5,)*3, std=(127.5,)*3)  # grey levels 0 … 255 to −1 … 1
@@ -121,7 +121,7 @@ class Translator(nn.Module):
         "All that the losses ask of one batch."
         if domain == 'source': there, home = self.to_target, self.to_source
         else: there, home = self.to_source, self.to_target
-        images = normalize_batch(batch['image'], _TANH)
+        images = _in_precision_of(self, normalize_batch(batch['image'], _TANH))
         moved = there(images)
         back, same = home(torch.cat([moved, images])).chunk(2)
         return _CyclePass(images, moved, back, same, tuple(batch['name']))

@@ -9,6 +9,7 @@ __all__ = ['generator_optimizer', 'discriminator_optimizer', 'poly_schedule']
 import torch
 from torch import nn
 
+from ..core import InputError
 from ..methods.settings import Settings
 
 # %% ../../nbs/training/60_optimisers.ipynb #parameter-groups
@@ -16,31 +17,67 @@ def _parameter_groups(
     generator: nn.Module,           # with `head_modules`: the names of the modules that learn faster
     lr: float,                      # learning rate of the encoder, > 0
     head_factor: float = 10,        # times `lr` for the heads
-    repeat_backbone: bool = False,  # the public code's repeated encoder weights, as a larger learning rate
-) -> list[dict]:                    # for an optimiser: dicts of name, params, lr
+    repeat_backbone: bool = False,  # count how often the public code lists an encoder weight?
+) -> list[dict]:                    # for an optimiser: dicts of name, params, lr; with repeats also times
     "Every trainable parameter once, in groups 'backbone' (with repeats also 'backbone×3', …) and 'head'."
     heads = tuple(f'{module}.' for module in generator.head_modules)
     groups = {}
     for name, parameter in generator.named_parameters():
         if not parameter.requires_grad: continue
-        factor, label = 1, 'backbone'
-        if name.startswith(heads):
-            factor, label = head_factor, 'head'
-        elif repeat_backbone:
-            factor = name.count('.') - 1  # the modules around this weight, inside the encoder
-            if factor > 1: label = f'backbone×{factor}'
+        is_head = name.startswith(heads)
+        factor, label, times = (head_factor, 'head', 1) if is_head else (1, 'backbone', 1)
+        if repeat_backbone and not is_head:
+            times = max(1, name.count('.') - 1)  # the modules around this weight, inside the encoder
+            if times > 1: label = f'backbone×{times}'
         group = groups.setdefault(label, dict(name=label, params=[], lr=lr*factor))
+        if repeat_backbone: group['times'] = times
         group['params'].append(parameter)
     return list(groups.values())
+
+# %% ../../nbs/training/60_optimisers.ipynb #repeated-class
+class _RepeatedSGD(torch.optim.Optimizer):
+    "SGD that moves the weights of a group `times` times a step, as if they were listed so often."
+    def __init__(self, groups: list[dict], momentum=0., nesterov=False, weight_decay=0.):
+        defaults = dict(momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, times=1)
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self):
+        "Move all weights that have a gradient."
+        for group in self.param_groups:
+            weights = [weight for weight in group['params'] if weight.grad is not None]
+            gradients = [weight.grad for weight in weights]
+            for _ in range(group['times'] if weights else 0):
+                gradients = self._pass(group, weights, gradients)
+
+    def _pass(self, group: dict, weights: list, gradients: list) -> list:
+        "Move `weights` once; gives the gradients with the weight decay that the next pass finds in them."
+        momentum, decay = group['momentum'], group['weight_decay']
+        velocities = [self._velocity(weight) for weight in weights]
+        if decay: gradients = torch._foreach_add(gradients, weights, alpha=decay)
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, gradients)
+        moves = velocities
+        if group['nesterov']: moves = torch._foreach_add(gradients, velocities, alpha=momentum)
+        torch._foreach_add_(weights, moves, alpha=-group['lr'])
+        return gradients
+
+    def _velocity(self, weight: torch.Tensor) -> torch.Tensor:
+        "The momentum of a weight, 0 before its first step."
+        state = self.state[weight]
+        if not state: state['momentum_buffer'] = torch.zeros_like(weight)
+        return state['momentum_buffer']
 
 # %% ../../nbs/training/60_optimisers.ipynb #generator-optimizer
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     "SGD or Adam, as `settings.optimizer` says; heads learn `head_factor` times faster."
-    rates = settings.learning_rate, settings.head_factor, settings.repeat_backbone
-    groups = _parameter_groups(network, *rates)
+    repeated = settings.repeat_backbone
+    groups = _parameter_groups(network, settings.learning_rate, settings.head_factor, repeated)
     if settings.optimizer == 'sgd':
-        return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov,
-                               weight_decay=settings.weight_decay)
+        kind = _RepeatedSGD if repeated else torch.optim.SGD
+        return kind(groups, momentum=settings.momentum, nesterov=settings.nesterov,
+                    weight_decay=settings.weight_decay)
+    if repeated: raise InputError('`repeat_backbone` = True repeats steps of SGD: give `optimizer` = sgd.')
     return torch.optim.Adam(groups, betas=settings.betas, weight_decay=settings.weight_decay)
 
 # %% ../../nbs/training/60_optimisers.ipynb #discriminator-optimizer
@@ -61,14 +98,13 @@ def _poly_factor(
     decay: bool = True,   # False: a constant rate, after a warm-up if there is one
 ) -> float:               # in [0, 1]
     "What the starting rate is multiplied with at `step`."
-    done = min(step/(settings.horizon*settings.steps), 1.)  # share of the decay that is behind
-    factor = 1.
-    if decay:
-        left = min(1., (1 - done)/(1 - settings.hold))
-        factor = left**settings.power
-    if settings.warm_up:
-        factor *= min(1., (done + 1e-9)/settings.warm_up)   # never quite 0
-    return factor
+    whole = settings.horizon*settings.steps         # steps of the decay
+    rising = round(settings.warm_up*whole, 6)       # of these, in the warm-up: 5, not 5.000000000000001
+    if step < rising: return step/rising
+    done = min(step/whole, 1.)                      # share of the decay that is behind
+    if not decay: return 1.
+    left = min(1., (1 - done)/(1 - settings.hold))
+    return left**settings.power
 
 # %% ../../nbs/training/60_optimisers.ipynb #poly-schedule
 def poly_schedule(

@@ -54,7 +54,8 @@ class Trainer:
         self.accelerator = accelerator or Accelerator(cpu=True)
         self.device = self.accelerator.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.terms = nn.ModuleDict(terms).to(self.device, memory_format=torch.channels_last)
+        exact = torch.float64 if self._is_exact() else None  # the terms are as precise as the network
+        self.terms = nn.ModuleDict(terms).to(self.device, exact, memory_format=torch.channels_last)
         self.adversaries = {name: term for name, term in terms.items() if term.adversarial}
 
         optimizer = generator_optimizer(network, settings)
@@ -64,6 +65,10 @@ class Trainer:
             optimizer = discriminator_optimizer(self.terms, settings)
             self.d_schedule = poly_schedule(optimizer, settings, settings.discriminator_poly)
             self.d_optimizer = self._prepare(optimizer)
+
+    def _is_exact(self) -> bool:
+        "Is the network in float64?"
+        return next(self.network.parameters()).dtype == torch.float64
 
     def _prepare(self, optimizer):
         "The optimiser under Accelerate: scaling in fp16, and a step after the last of several batches only."
@@ -112,7 +117,8 @@ def _measure(self: Trainer, losses: dict[str, Tensor], domain_pass) -> dict[str,
     measured = dict(losses)
     for name, term in self.terms.items():
         measured |= {f'{name}_{key}': value for key, value in term.measured.items()}
-    measured = {key: value.detach().float() for key, value in measured.items()}
+    kind = torch.float64 if self._is_exact() else torch.float32
+    measured = {key: value.detach().to(kind) for key, value in measured.items()}
     seen = torch.zeros(self.network.num_classes, device=self.device)
     if isinstance(domain_pass, Pass):  # a translator predicts no classes
         seen[domain_pass.prediction.flatten()] = 1
