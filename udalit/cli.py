@@ -199,9 +199,12 @@ def _plan(
     method: str,                  # a name that `udalit methods` lists
     changes: _MethodOptions = _MethodOptions(),
     backbone: str = 'resnet101',  # settings for this one
+    task: str = None,             # values for this one, such as PixIntraDA's α on SYNTHIA
 ):
     "Show what METHOD does: stages, terms with all arguments, settings; whatever --set can change."
-    print(plan_text(changes.of(method), backbone))
+    if task is not None and task not in TASKS:
+        raise InputError(f'no task "{task}". There are: {", ".join(TASKS)}.')
+    print(plan_text(changes.of(method), backbone, task))
 
 # %% ../nbs/85_cli.ipynb #run
 def _run(

@@ -22,7 +22,7 @@ from ..evaluation.results import read_results, results_html, score_rows, write_r
 from ..evaluation.show import confusion_picture, curves, panel
 from ..files import write_ids, write_image
 from ..labels import LabelSpace, colorize
-from ..methods.catalogue import find_method, outline_of, settings_for
+from ..methods.catalogue import find_method, method_on, outline_of, settings_for
 from ..methods.plans import Method
 from ..methods.settings import Settings
 from ..nets.generators import _first_weights, deeplab_v2
@@ -131,7 +131,9 @@ def _prepare(
     chosen = {name: value for name, value in changes.items() if value is not None}
     method = find_method(method)
     method = replace(method, chosen=method.chosen | chosen)
-    outline_of(method, backbone)
+    name = task.name if isinstance(task, Task) else task
+    method = method_on(method, name, backbone)
+    outline_of(method, backbone, name)
     _stages_until(method, until)
     if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
     settings, weights = settings_for(backbone, method), _first_weights(backbone, weights)

@@ -115,6 +115,7 @@ def deeplab_v2(
     on_features = [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))]
     on_middle = ASPP(middle, num_classes, dilations) if auxiliary else None
     generator = Generator(encoder, on_features, num_classes, on_middle, normalize, decoders)
+    generator.backbone = backbone
     return set_batchnorm(generator, batchnorm)
 
 # %% ../../nbs/nets/24_generators.ipynb #first-weights

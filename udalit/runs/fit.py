@@ -22,7 +22,7 @@ import udalit
 from ..core import InputError, digest, read_json, _tensors_digest, write_json
 from ..data.tasks import Task
 from ..losses.terms import Setup
-from ..methods.catalogue import find_method
+from ..methods.catalogue import method_on
 from ..methods.plans import Method, Take, Train, check_plan, _stage_terms
 from ..methods.settings import Settings
 from ..nets.weights import load_generator, save_generator
@@ -208,7 +208,7 @@ def fit(
     options: RunOptions = RunOptions(),
 ) -> Run:
     "Run all stages of `method`, or go on with them, at any moment; the weights are in `Run.weights()`."
-    method, out = find_method(method), Path(out)
+    method, out = method_on(method, task.name, getattr(network, 'backbone', '')), Path(out)
     settings = settings or _own_settings(method, network)
     _require_fit(network, task, method, settings, out)
     stages = _stages_until(method, options.until)
