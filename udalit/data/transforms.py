@@ -92,7 +92,8 @@ class _Resize:
 
     def __call__(self, sample: dict) -> dict:
         size = self.draw() if self.scales else self.size
-        changed = dict(image=tv_tensors.Image(_resize_image(sample['image'], size)))
+        images = [key for key in ('image', 'original') if key in sample]
+        changed = {key: tv_tensors.Image(_resize_image(sample[key], size)) for key in images}
         for key in ('label', 'confidence'):  # a pseudo-label's confidence goes where its label goes
             if self.label and key in sample: changed[key] = tv_tensors.Mask(resize_label(sample[key], size))
         return {**sample, **changed}

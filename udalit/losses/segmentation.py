@@ -47,17 +47,20 @@ class Segmentation(Term):
         focus: float = 0.,        # γ of the focal loss
         each_head: bool = False,  # sum the losses of several heads, instead of the loss of their sum
         temperature: float = 1.,  # divides the logits
+        view: str = 'image',      # or 'original': where 'image' is a translated one, what it was made from
     ):
         super().__init__(weight)
+        if view not in ('image', 'original'): raise InputError(f'view {view!r}: choose image or original.')
         if temperature <= 0: raise InputError(f'temperature {temperature}: give a number above 0.')
         self.auxiliary, self.focus = auxiliary, focus
         self.each_head, self.temperature = each_head, temperature
+        self.view, self.views = view, (view,) if view != 'image' else ()
 
     @classmethod
     def built_for(cls, setup): return dict(each_head=setup.decoders > 1)  # both decoders learn
 
     def generator_loss(self, source, target):
-        labelled = target if self.domain == 'target' else source
+        labelled = (target if self.domain == 'target' else source).view(self.view)
         loss = sum(self.loss(seen) for seen in (labelled.heads if self.each_head else [labelled]))
         return loss if labelled.maps.aux is None else loss + self.auxiliary*self.loss(labelled.auxiliary)
 

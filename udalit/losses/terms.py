@@ -117,6 +117,7 @@ class Term(_Planned):
     trains = 'segmentation'       # the segmentation network, or a 'translator' of images
     has_auxiliary = False         # is there a NAME_aux, the same at the auxiliary head?
     reads_target = True           # does `generator_loss` send a gradient through the target pass?
+    views = ()                    # images it wants to see beside 'image', such as 'original': see `Pass.view`
     progress = 0.                 # share of the decay that is done, in [0, 1); set before each step
 
     def __init__(self,

@@ -18,4 +18,5 @@ def isia_aim() -> Method:
         PseudoLabel('pseudo', 'adapt'),
         Train('retrain', (*terms, 'seg_target'), target='pseudo', start='adapt', rate=(2/3)**.9)),
         dict(steps=80_000, horizon=1., decoders=2,
-             discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False))
+             discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False),
+        dict(seg=dict(view='original')))

@@ -25,9 +25,11 @@ class Pass:
         labels: Tensor | None = None, # (b, H, W) training ids, 255 ignored; None: unlabelled
         names: tuple[str, ...] = (),  # of the images
         confidence: Tensor | None = None,  # (b, H, W) in [0, 1], of the network that made the pseudo-labels
+        views: dict[str, 'Pass'] | None = None,  # passes of further images of the same scenes, by name
     ):
         self.images, self.maps, self.labels = images, maps, labels
         self.names, self.confidence = tuple(names), confidence
+        self.views = views or {}
         self._computed = {}
 
     @property
@@ -131,6 +133,14 @@ def heads(self: Pass) -> tuple[Pass, ...]:
     "The same images seen by each of several heads."
     return self.once('heads', lambda: tuple(self._seen_by(logits) for logits in self.maps.heads))
 
+# %% ../../nbs/nets/28_passes.ipynb #view
+@patch
+def view(self: Pass,
+    name: str,  # such as 'original'; 'image' is the pass itself
+) -> Pass:
+    "The same scenes in another view, or this pass where they have no other."
+    return self.views.get(name, self)
+
 # %% ../../nbs/nets/28_passes.ipynb #detached
 def _detached(value):
     "`value` cut off from the graph: tensors, passes, and tuples and dicts of them."
@@ -155,10 +165,13 @@ def forward_pass(
     generator: nn.Module,    # images → Maps
     batch: dict,             # image (b, 3, H, W) uint8, name; perhaps label, confidence: (b, H, W) uint8
     domain: str = 'target',  # or 'source': whose decoder, where a generator has one for each
+    views: tuple[str, ...] = (),  # further images of the batch that are wanted, each where it has them
 ) -> Pass:
     "Normalise on the device, run the network, and keep both in a `Pass`."
     images = _in_precision_of(generator, normalize_batch(batch['image'], generator.normalize))
     labels = batch['label'].long() if 'label' in batch else None
     confidence = batch['confidence'].float()/255 if 'confidence' in batch else None
     maps = generator(images, domain) if getattr(generator, 'decoders', 1) > 1 else generator(images)
-    return Pass(images, maps, labels, batch['name'], confidence)
+    seen = {view: forward_pass(generator, batch | dict(image=batch[view]), domain)
+            for view in views if view in batch}
+    return Pass(images, maps, labels, batch['name'], confidence, seen)

@@ -57,6 +57,7 @@ class Trainer:
         exact = torch.float64 if self._is_exact() else None  # the terms are as precise as the network
         self.terms = nn.ModuleDict(terms).to(self.device, exact, memory_format=torch.channels_last)
         self.adversaries = {name: term for name, term in terms.items() if term.adversarial}
+        self.views = tuple(sorted({view for term in terms.values() for view in term.views}))
 
         optimizer = generator_optimizer(network, settings)
         self.schedule = poly_schedule(optimizer, settings)
@@ -86,7 +87,7 @@ def _see(self: Trainer, batch: dict | None, domain: str):
     if batch is None: return None
     batch = _to_device(batch, self.device)
     if hasattr(self.network, 'look'): return self.network.look(batch, domain)
-    return forward_pass(self.network, batch, domain)
+    return forward_pass(self.network, batch, domain, self.views)
 
 # %% ../../nbs/training/61_step.ipynb #passes
 @patch
