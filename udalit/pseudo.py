@@ -6,7 +6,9 @@
 __all__ = ['class_thresholds', 'label_set', 'PseudoLabelled', 'split_set', 'easy_and_hard']
 
 # %% ../nbs/41_pseudo.ipynb #imports
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,30 +25,72 @@ from .data.loaders import test_loader
 from .files import _path_of
 from .labels import IGNORE
 from .losses.intra_domain import easy_share, split_pixels
-from .predict import _device_of, entropy, _evaluating, labels_and_confidence, probabilities
+from .nets import tensors
+from .predict import _device_of, entropy, _evaluating, labels_and_confidence
+from .predict import probabilities, _view_logits
+
+# %% ../nbs/41_pseudo.ipynb #steps
+_IN_LEVEL = 2**16        # steps that one level has
+_STEPS = 255*_IN_LEVEL   # steps from 0 to 1
+
+def _steps(confidence: Tensor) -> Tensor:
+    "Confidence in [0, 1] as a whole number of steps, a float still. Order is kept."
+    return (confidence*_STEPS).round()
+
+def _level_of(steps):
+    "The nearest level, 0 … 255, and the steps within it, 0 … 65,535; of an array or a number."
+    shifted = steps + _IN_LEVEL//2
+    return shifted >> 16, shifted & (_IN_LEVEL - 1)
 
 # %% ../nbs/41_pseudo.ipynb #histogram
 def _confidence_histogram(
     labels: Tensor,      # any shape, integers 0 … K−1
-    levels: Tensor,      # same shape, integers 0 … 255: confidence · 255, rounded
+    levels: Tensor,      # same shape, integers 0 … bins − 1
     num_classes: int,    # K
-) -> Tensor:             # (K, 256) int64 counts
+    bins: int = 256,
+) -> Tensor:             # (K, bins) int64 counts
     "How often each class was predicted with each level of confidence; adds up over batches. No host sync."
-    index = (labels.long()*256 + levels.long()).flatten()
-    counts = torch.zeros(num_classes*256, dtype=torch.int64, device=index.device)
-    return counts.index_add_(0, index, torch.ones_like(index)).view(num_classes, 256)
+    index = (labels.long()*bins + levels.long()).flatten()
+    counts = torch.zeros(num_classes*bins, dtype=torch.int64, device=index.device)
+    return counts.index_add_(0, index, torch.ones_like(index)).view(num_classes, bins)
+
+# %% ../nbs/41_pseudo.ipynb #rank-in
+def _at_rank(
+    histogram: Tensor,        # (K, bins) counts
+    rank: Tensor,             # (K,) place in the sorted row, from 0
+) -> tuple[Tensor, Tensor]:   # (K,) bin, (K,) place within the bin
+    "Where the element at `rank` of each row lies. An empty row has it in its last bin."
+    cumulated = histogram.cumsum(1)
+    bins = (cumulated <= rank[:, None]).sum(1).clamp(max=histogram.shape[1] - 1)
+    below = (cumulated - histogram).gather(1, bins[:, None])[:, 0]
+    return bins, rank - below
 
 # %% ../nbs/41_pseudo.ipynb #thresholds
 def class_thresholds(
-    histogram: Tensor,      # (K, 256) counts
+    histogram: Tensor,      # (K, 256) counts of each class's levels
+    finer: Callable,        # a level for each class, (K,) → (K, 65536) counts of its steps in this level
     portion: float = 0.5,   # the most confident share of each class that stays
     cap: float = 0.9,       # confidence above which a pixel always stays
-) -> Tensor:                # (K,) float32 in [0, cap]; a class never predicted gets `cap`
+    keep: str = 'above',    # what stays: 'above' the threshold, or 'from' it on
+) -> tuple[Tensor, Tensor]:  # (K,) float64 in [0, cap]; (K,) how many pixels stay
     "The confidence that a pixel must exceed, per class: min(cap, median). Source: SIM-9"
-    total = histogram.sum(1)
-    index = (total*(1 - portion)).round().long().clamp(max=(total - 1).clamp(min=0))
-    median = (histogram.cumsum(1) <= index[:, None]).sum(1)/255
-    return torch.where(total > 0, median, cap).clamp(max=cap)
+    total, most = histogram.sum(1), int(_steps(torch.tensor(cap))) + _IN_LEVEL//2
+    rank = (total.double()*(1 - portion)).round().long().clamp(max=(total - 1).clamp(min=0))
+    median, rank = _at_rank(histogram, rank)
+    level = median.clamp(max=most >> 16)  # where the median or the cap lies
+    higher = total - histogram.cumsum(1).gather(1, level[:, None])[:, 0]
+    limits, kept = [], []
+    for k, counts in enumerate(finer(level)):
+        first = int(level[k])*_IN_LEVEL
+        middle = first + int((counts.cumsum(0) <= rank[k]).sum())
+        limit = (most if median[k] > level[k] else min(middle, most)) - (keep == 'from')
+        stay = int(higher[k] + counts[max(0, limit + 1 - first):].sum())
+        if total[k] and not stay:  # the pixels of its highest confidence stay
+            limit = first + int(counts.nonzero().max()) - 1
+            stay = int(counts[limit + 1 - first])
+        limits.append(limit)
+        kept.append(stay)
+    return (torch.tensor(limits) - _IN_LEVEL//2).double()/_STEPS, torch.tensor(kept)
 
 # %% ../nbs/41_pseudo.ipynb #adaptive
 def _adaptive_thresholds(
@@ -68,24 +112,69 @@ class _Stored(NamedTuple):
     "What one file holds."
     labels: np.ndarray   # (h, w) uint8 training ids, 255 = none
     levels: np.ndarray   # (h, w) uint8, confidence · 255
-    entropy: float       # mean over the image, in [0, 1]
+    within: np.ndarray   # (h, w) uint16 steps within the level; of levels above `fine` the middle
+    entropy: float = 0.  # mean over the image, in [0, 1]
+    fine: int = -1       # the highest level that has its steps
 
-def _write_pseudo(path: str | Path, labels: np.ndarray, levels: np.ndarray, entropy: float = 0.):
+    @property
+    def steps(self) -> np.ndarray:
+        "(h, w) int32: the confidence in steps, of which 1 has 255 · 65,536."
+        return self.levels.astype(np.int32)*_IN_LEVEL + self.within - _IN_LEVEL//2
+
+def _as_stored(labels, confidence, entropy: float = 0., fine: int = -1) -> _Stored:
+    "What a file can hold of labels (h, w) and confidences (h, w): tensors of any device."
+    levels, within = _level_of(_steps(confidence).int().cpu().numpy())
+    within = np.where(levels <= fine, within, _IN_LEVEL//2).astype(np.uint16)
+    return _Stored(labels.byte().cpu().numpy(), levels.astype(np.uint8), within, float(entropy), fine)
+
+def _write_pseudo(path: str | Path, stored: _Stored):
     "Store labels, confidence and entropy of an image as one PNG."
     header = PngInfo()
-    header.add_text('entropy', repr(float(entropy)))
-    image = Image.fromarray(np.dstack([labels, levels]), 'LA')
+    header.add_text('entropy', repr(stored.entropy))
+    header.add_text('fine', str(stored.fine))
+    header.add(_CHUNK, stored.within[stored.levels <= stored.fine].astype('<u2').tobytes())
+    image = Image.fromarray(np.dstack([stored.labels, stored.levels]), 'LA')
     with writing(path) as temporary: image.save(temporary, 'png', compress_level=3, pnginfo=header)
 
+_CHUNK = b'stEp'  # in the spelling of PNG: ancillary, private, not to be copied by an editor
+
+# %% ../nbs/41_pseudo.ipynb #read-pseudo
 def _read_pseudo(path: str | Path) -> _Stored:
     "Labels, confidence and entropy of an image, as `label_set` or `split_set` stored them."
     try:
         with Image.open(path) as image:
-            both, mean_entropy = np.array(image), image.text.get('entropy', '0')  # (h, w, 2)
-    except (OSError, SyntaxError) as error:
+            both, about = np.array(image), image.text  # (h, w, 2)
+            steps = dict(image.private_chunks).get(_CHUNK, b'')
+        labels, levels = both[..., 0], both[..., 1]
+        if both.ndim != 3 or both.dtype != np.uint8: raise ValueError('not an image of label and level')
+        mean_entropy, fine = float(about.get('entropy', 0)), int(about.get('fine', -1))
+        within = np.full(levels.shape, _IN_LEVEL//2, np.uint16)
+        within[levels <= fine] = np.frombuffer(steps, '<u2')
+    except (OSError, SyntaxError, ValueError, IndexError, AttributeError) as error:
         raise InputError(f'{path}: not a readable pseudo-label ({error}). '
                          'Delete it and run again: it is made anew.') from None
-    return _Stored(both[..., 0], both[..., 1], float(mean_entropy))
+    return _Stored(labels, levels, within, mean_entropy, fine)
+
+# %% ../nbs/41_pseudo.ipynb #predicted
+@torch.inference_mode()
+def _predicted(
+    network: nn.Module,
+    images: Tensor,           # (b, 3, h, w)
+    upsample: str = 'logits',  # what is enlarged: 'logits' or 'probabilities'
+) -> Tensor:                  # (b, k, h, w)
+    "Class probabilities at the images' size."
+    if upsample == 'logits': return probabilities(network, images)
+    return tensors.upsample(_view_logits(network, images).softmax(1), images.shape[-2:])
+
+def _found(path: Path, shape: tuple, num_classes: int, fine: int) -> _Stored | None:
+    "What was stored before, or None: no file, a damaged one, or one of another size or with less in it."
+    try:
+        stored = _read_pseudo(path)
+    except InputError:
+        return None
+    known = stored.labels[stored.labels != IGNORE]
+    fits = stored.labels.shape == tuple(shape) and known.max(initial=0) < num_classes
+    return stored if fits and stored.fine >= fine else None
 
 # %% ../nbs/41_pseudo.ipynb #walk
 def _stored_batches(
@@ -93,7 +182,9 @@ def _stored_batches(
     dataset: Dataset,             # unlabelled; its names become file names
     transform: Callable,          # to the size at which the labels are stored
     folder: Path,                 # of the PNGs
-    decide: Callable,             # (probabilities (b, k, H, W), names) → labels (b, H, W), 255 = none
+    decide: Callable,             # (p (b, k, H, W), names) → labels (b, H, W), 255 = none; confidence
+    upsample: str = 'logits',     # or 'probabilities'
+    fine: int = -1,               # the highest level whose steps are stored
     workers: int = 0,
     progress: bool = True,
     what: str = 'pseudo-labels',  # for the bar
@@ -103,28 +194,67 @@ def _stored_batches(
     device = _device_of(network)
     with _evaluating(network), _progress_bar(total=len(dataset), desc=what, show=progress) as bar:
         for batch in test_loader(dataset, transform, 1, workers):
-            name = batch['name'][0]
+            name, images = batch['name'][0], batch['image']
             path = _path_of(name, folder)
-            if not path.exists():
-                p = probabilities(network, batch['image'].to(device))  # (1, k, H, W)
-                labels = decide(p, batch['name'])[0].byte().cpu().numpy()
-                levels = (p.amax(1)*255).round().byte()[0].cpu().numpy()
-                _write_pseudo(path, labels, levels, entropy(p).mean())
-            yield name, _read_pseudo(path)
+            stored = _found(path, images.shape[-2:], len(dataset.space), fine)
+            if stored is None:
+                p = _predicted(network, images.to(device), upsample)  # (1, k, H, W)
+                mean_entropy = entropy(p).mean().item()
+                if math.isnan(mean_entropy):
+                    raise InputError(f'{name}: the network predicts NaN, its training has diverged. '
+                                     'Train it again, with a lower learning rate.')
+                labels, confidence = decide(p, batch['name'])
+                stored = _as_stored(labels[0], confidence[0], mean_entropy, fine)
+                _write_pseudo(path, stored)
+            yield name, stored
             bar.update()
 
-# %% ../nbs/41_pseudo.ipynb #describe
-def _count_above(
-    histogram: Tensor,   # (K, 256) counts
-    thresholds: Tensor,  # (K,) in [0, 1]
-) -> Tensor:             # (K,) counts
-    "How many of each class's pixels exceed its threshold."
-    return (histogram*(torch.arange(256) > (thresholds*255)[:, None])).sum(1)
+# %% ../nbs/41_pseudo.ipynb #read-again
+def _limits(thresholds) -> Tensor:
+    "The step that a pixel of each class must exceed, float32: whole numbers below 2²⁴."
+    return (torch.as_tensor(thresholds, dtype=torch.float64)*_STEPS).round().float()
 
+def _read_steps(
+    folder: Path,          # of the PNGs
+    names: Iterable[str],  # of the images
+    level: Tensor,         # (K,) a level for each class
+) -> Tensor:               # (K, 65536) int32 counts
+    "How often each step of the level occurs among the pixels of the class."
+    counts = torch.zeros(len(level)*_IN_LEVEL, dtype=torch.int32)
+    of_id = np.full(256, -1)
+    of_id[:len(level)] = level
+    for name in names:
+        stored = _read_pseudo(_path_of(name, folder))
+        there = stored.levels == of_id[stored.labels]
+        index = torch.from_numpy(stored.labels[there].astype(np.int64)*_IN_LEVEL + stored.within[there])
+        counts.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
+    return counts.view(len(level), _IN_LEVEL)
+
+# %% ../nbs/41_pseudo.ipynb #lost
+def _count_kept(
+    folder: Path,                     # of the PNGs
+    of_image: dict[str, list[float]],  # thresholds (K,) of each image; lowered where a class would be lost
+) -> Tensor:                          # (K,) pixels that stay
+    "How many pixels of each class exceed the thresholds of their images; at least one if there is one."
+    k = len(next(iter(of_image.values())))
+    kept, highest = torch.zeros(k, dtype=torch.int64), {}
+    for name, thresholds in of_image.items():
+        stored = _read_pseudo(_path_of(name, folder))
+        labels, steps = (torch.from_numpy(array.flatten()).long() for array in (stored.labels, stored.steps))
+        kept += torch.bincount(labels[steps > _limits(thresholds)[labels]], minlength=k)
+        highest[name] = torch.full((k,), -1).scatter_reduce(0, labels, steps, 'amax')
+    most = torch.stack(list(highest.values())).amax(0)
+    lost = ((kept == 0) & (most >= 0)).nonzero().flatten().tolist()
+    for name, steps in highest.items():
+        for c in lost:
+            if steps[c] == most[c]: of_image[name][c] = (most[c].item() - 1)/_STEPS
+    return _count_kept(folder, of_image) if lost else kept
+
+# %% ../nbs/41_pseudo.ipynb #describe
 def _describe(
     dataset: Dataset,
     predicted: Tensor,  # (K,) pixels
-    kept: Tensor,       # (K,) of them, those that have a label
+    kept: Tensor,       # (K,) pixels that have this label in the end
 ) -> dict:
     "Predicted and kept share of each class, for the manifest."
     total, shares = max(1, int(predicted.sum())), {}
@@ -134,36 +264,70 @@ def _describe(
                 predicted_percent=[round(100*count/total, 3) for count in predicted.tolist()],
                 kept_percent_all=round(100*int(kept.sum())/total, 2))
 
+# %% ../nbs/41_pseudo.ipynb #label-above
+def _label_above(
+    network: nn.Module,
+    dataset: Dataset,
+    transform: Callable,
+    folder: Path,           # of the PNGs
+    labels: dict,           # the manifest of the first walk
+    alpha: float = 1.,      # α: times the thresholds
+    **how,                  # workers, progress, what
+) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
+    "Store of each pixel the most probable of the classes above α times their thresholds, or 255."
+    def decide(p, names):
+        limits = _limits(labels.get('of_image', {}).get(names[0], labels['thresholds']))
+        return split_pixels(_steps(p), limits.to(p.device), alpha)[0], p.amax(1)
+    upsample = labels.get('upsample', 'logits')
+    return _stored_batches(network, dataset, transform, folder, decide, upsample, **how)
+
+# %% ../nbs/41_pseudo.ipynb #ways
+_WAYS = dict(upsample=('logits', 'probabilities'), keep=('above', 'from'), reading=('argmax', 'above'))
+
+def _require_ways(names: Iterable[str], **ways: str):
+    "An `InputError` unless the ways are known, and no image has a name that the second walk's folder has."
+    for name, way in ways.items():
+        if way not in _WAYS[name]: raise InputError(f'`{name}` = {way!r}: choose {" or ".join(_WAYS[name])}.')
+    taken = [name for name in names if name.startswith('above/')] if ways['reading'] == 'above' else []
+    if taken: raise InputError(f'{taken[0]}: the folder "above" is for labels. Give the image another name.')
+
 # %% ../nbs/41_pseudo.ipynb #label-set
 def label_set(
     network: nn.Module,
-    dataset: Dataset,           # unlabelled
-    transform: Callable,        # to the size at which the labels are stored
-    folder: str | Path,         # of the PNGs and of manifest.json
-    about: dict | None = None,  # goes into the manifest: which model this is
-    portion: float = 0.5,       # the most confident share of each class that stays
-    cap: float = 0.9,           # confidence above which a pixel always stays
-    adaptive: bool = False,     # thresholds of each image (IAS) instead of the set's
-    **how,                      # workers, progress
-) -> dict:                      # the manifest
+    dataset: Dataset,            # unlabelled
+    transform: Callable,         # to the size at which the labels are stored
+    folder: str | Path,          # of the PNGs and of manifest.json
+    about: dict | None = None,   # goes into the manifest: which model this is
+    portion: float = 0.5,        # the most confident share of each class that stays
+    cap: float = 0.9,            # confidence above which a pixel always stays
+    adaptive: bool = False,      # thresholds of each image (IAS) instead of the set's
+    upsample: str = 'logits',    # what is enlarged to the stored size: 'logits' or 'probabilities'
+    keep: str = 'above',         # what stays: 'above' the threshold, or 'from' it on
+    reading: str = 'argmax',     # 'argmax', then the threshold; 'above': arg-max of the classes above theirs
+    **how,                       # workers, progress
+) -> dict:                       # the manifest
     "Store arg-max and confidence of every image, and take the thresholds. Source: SIM-9"
-    def decide(p, names): return labels_and_confidence(p)[0]
-    folder, k = Path(folder), len(dataset.space)
-    histogram, kept = torch.zeros(k, 256, dtype=torch.int64), torch.zeros(k, dtype=torch.int64)
-    of_image, entropies, latest = {}, {}, torch.full((k,), .9)
-    for name, stored in _stored_batches(network, dataset, transform, folder, decide, **how):
+    def decide(p, names): return labels_and_confidence(p)
+    _require_ways(getattr(dataset, 'names', ()), upsample=upsample, keep=keep, reading=reading)
+    folder, k, latest = Path(folder), len(dataset.space), torch.full((len(dataset.space),), .9)
+    histogram, entropies, of_image = torch.zeros(k, 256, dtype=torch.int64), {}, {}
+    fine = 255 if adaptive else _level_of(int(_steps(torch.tensor(cap))))[0]
+    for name, stored in _stored_batches(network, dataset, transform, folder, decide, upsample, fine, **how):
         counts = _confidence_histogram(torch.from_numpy(stored.labels), torch.from_numpy(stored.levels), k)
         histogram += counts
         entropies[name] = stored.entropy
-        latest = _adaptive_thresholds(counts, latest)
         if adaptive:
-            of_image[name] = latest.tolist()
-            kept += _count_above(counts, latest)
-    thresholds = class_thresholds(histogram, portion, cap)
-    if not adaptive: kept = _count_above(histogram, thresholds)
-    manifest = dict(about or {}, portion=portion, cap=cap, thresholds=thresholds.tolist(), entropy=entropies)
+            latest = _adaptive_thresholds(counts, latest)
+            of_image[name] = (latest.double() - (keep == 'from')/_STEPS).tolist()
+    finer = partial(_read_steps, folder, entropies)  # of all names
+    thresholds, kept = class_thresholds(histogram, finer, portion, cap, keep)
+    manifest = dict(about or {}, portion=portion, cap=cap, upsample=upsample, keep=keep, reading=reading)
+    manifest |= dict(thresholds=thresholds.tolist(), entropy=entropies)
+    if adaptive: kept, manifest['of_image'] = _count_kept(folder, of_image), of_image
+    if reading == 'above':
+        walk = _label_above(network, dataset, transform, folder/'above', manifest, what='above', **how)
+        kept = sum(torch.from_numpy(np.bincount(stored.labels.flat, minlength=256)[:k]) for _, stored in walk)
     manifest |= _describe(dataset, histogram.sum(1), kept)
-    if adaptive: manifest['of_image'] = of_image
     write_json(folder/'manifest.json', manifest)
     return manifest
 
@@ -181,20 +345,24 @@ class PseudoLabelled(Dataset):
         if len(self.thresholds) != len(self.space):
             raise InputError(f'{folder}: pseudo-labels of {len(self.thresholds)} classes, '
                              f'the task has {len(self.space)}.')
+        if manifest.get('reading') == 'above':  # all labels that are stored there count
+            self.folder, self.of_image, self.thresholds = self.folder/'above', {}, [0.]*len(self.space)
 
     def __len__(self): return len(self.dataset)
 
     def limits(self, name: str) -> np.ndarray:
-        "The level, 0 … 255, that a pixel of each id must exceed."
-        limits = np.full(256, 255.)
-        limits[:len(self.space)] = np.float32(self.of_image.get(name, self.thresholds))*255
+        "The step, of which confidence 1 has 255 · 65,536, that a pixel of each id must exceed."
+        limits = np.full(256, float(_STEPS))
+        limits[:len(self.space)] = _limits(self.of_image.get(name, self.thresholds))
         return limits
 
     def __getitem__(self, i):
         sample = self.dataset[i]
-        labels, levels, _ = _read_pseudo(_path_of(sample['name'], self.folder))
-        kept = np.where(levels > self.limits(sample['name'])[labels], labels, np.uint8(IGNORE))
-        label, confidence = (tv_tensors.Mask(torch.from_numpy(array)) for array in (kept, levels.copy()))
+        stored = _read_pseudo(_path_of(sample['name'], self.folder))
+        above = stored.steps > self.limits(sample['name'])[stored.labels]
+        kept = np.where(above, stored.labels, np.uint8(IGNORE))
+        maps = kept, stored.levels.copy()
+        label, confidence = (tv_tensors.Mask(torch.from_numpy(array)) for array in maps)
         return sample | dict(label=label, confidence=confidence)
 
 # %% ../nbs/41_pseudo.ipynb #split-set
@@ -208,11 +376,8 @@ def split_set(
     **how,                 # workers, progress
 ) -> dict:                 # the manifest; `easy` is Prop.
     "Store the label of easy pixels, 255 for hard ones, and all confidences. Source: PIX-2, PIX-3, PIX-4"
-    def decide(p, names):
-        limits = labels.get('of_image', {}).get(names[0], labels['thresholds'])
-        return split_pixels(p, torch.tensor(limits, device=p.device), alpha)[0]
     folder, easy = Path(folder), []
-    walk = _stored_batches(network, dataset, transform, folder, decide, what='easy and hard', **how)
+    walk = _label_above(network, dataset, transform, folder, labels, alpha, what='easy and hard', **how)
     for _, stored in walk:
         easy.append(easy_share(torch.from_numpy(stored.labels == IGNORE)).item())
     no_threshold = [0.]*len(dataset.space)  # all labels that are stored count
@@ -228,5 +393,5 @@ def easy_and_hard(
     "Names of the easy and of the hard images, easiest first. Source: PIX-INTRA"
     if len(entropies) < 2: raise InputError(f'{len(entropies)} image: easy and hard ones need at least 2.')
     ranked = sorted(entropies, key=lambda name: (entropies[name], name))
-    easy = min(max(1, round(share*len(ranked))), len(ranked) - 1)
+    easy = min(max(1, int(share*len(ranked))), len(ranked) - 1)
     return ranked[:easy], ranked[easy:]

@@ -16,6 +16,7 @@ from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: 
 from ..losses import matching, segmentation, self_adaptive, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
 from .settings import Settings
+from ..pseudo import _WAYS
 
 # %% ../../nbs/methods/49_plans.ipynb #entry
 def _parse_entry(entry: str) -> tuple[str, type[Term], dict]:
@@ -93,12 +94,19 @@ class Train:
 class PseudoLabel:
     "Label the target's images with the arg-max of a network where it is sure. Source: SIM-9"
     name: str
-    model: str              # the stage whose last weights predict
-    portion: float = 0.5    # this share of each class's pixels, the most confident, may stay …
-    cap: float = 0.9        # … and every pixel above this confidence does
-    adaptive: bool = False  # thresholds of each image, blended with those before: IAS, after IAST
+    model: str                # the stage whose last weights predict
+    portion: float = 0.5      # this share of each class's pixels, the most confident, may stay …
+    cap: float = 0.9          # … and every pixel above this confidence does
+    adaptive: bool = False    # thresholds of each image, blended with those before: IAS, after IAST
+    upsample: str = 'logits'  # what is enlarged: 'logits', or 'probabilities' as in SIM's code
+    keep: str = 'above'       # what stays: 'above' the threshold, or 'from' it on as in SIM's code
+    reading: str = 'argmax'   # 'argmax', then the threshold (text); 'above': of what is above theirs (eq. 9)
 
-    def __post_init__(self): _require_fields(self)
+    def __post_init__(self):
+        _require_fields(self)
+        for name, ways in _WAYS.items():
+            if (value := getattr(self, name)) not in ways:
+                raise InputError(f'`{self.name}.{name}` = {value!r}: choose {" or ".join(ways)}.')
 
 # %% ../../nbs/methods/49_plans.ipynb #split
 @dataclass(frozen=True)

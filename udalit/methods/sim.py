@@ -18,6 +18,8 @@ def _sim_official(method: Method) -> Method:
     for name in ('stuff', 'instances'):
         method = set_value(include_term(method, f'{name}=official'), f'retrain.{name}.weight', 1e-3)
     changed = dict(nesterov=False, steps=200_000, horizon=1.25)
+    for field, value in dict(upsample='probabilities', keep='from').items():
+        method = set_value(method, f'pseudo.{field}', value)
     return _like_adaptsegnet(replace(method, settings=method.settings | changed, changes=()))
 
 def sim() -> Method:

@@ -340,7 +340,8 @@ def _pseudo_stage(stage: PseudoLabel, context: _StageContext):
     task, folder, options = context.task, context.run.stage(stage.name), context.options
     about = dict(model=model, size=list(task.target_size))
     manifest = label_set(network, task.target, Preprocess(task.target_size), folder, about, stage.portion,
-                         stage.cap, stage.adaptive, workers=options.workers, progress=options.progress)
+                         stage.cap, stage.adaptive, stage.upsample, stage.keep, stage.reading,
+                         workers=options.workers, progress=options.progress)
     kept = f'{manifest["kept_percent_all"]} % of the pixels kept'
     _finish_stage(stage, context, kept, images=manifest['images'])
 
