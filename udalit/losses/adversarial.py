@@ -46,7 +46,7 @@ class OutputAdversarial(Term):
         weight: float = 1e-3,     # λ_adv
         auxiliary: bool = False,  # align the auxiliary head instead of the main output?
         width: int = 64,          # channels of the discriminator's first convolution
-        halved: bool = True,      # halve both halves of D's loss, as AdaptSegNet's code and its followers do?
+        halved: bool = False,     # the mean of D's two losses, not their sum, as in AdaptSegNet's lineage?
     ):
         super().__init__(weight)
         self.auxiliary, self.halved = auxiliary, halved

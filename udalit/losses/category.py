@@ -144,11 +144,12 @@ def alignment_weights(
     source: Tensor,     # (T, d), one vector a class
     target: Tensor,     # (T, d)
     present: Tensor,    # (T,) bool: thing classes there in both domains
-    largest: float = 10.,  # the largest weight; `math.inf`: as printed
+    largest: float | None = None,  # the largest weight; None: as printed
 ) -> Tensor:            # (T,) ≥ 0, detached: 0 where absent, 1 where the classes cannot be ranked
     "η: how far each class is from aligned, in units of the span of all classes. Source: ISIA-10"
     distance = (single(source) - single(target)).detach().abs().sum(-1)
     hardest = distance.masked_fill(~present, -torch.inf).amax()
     span = hardest - distance.masked_fill(~present, torch.inf).amin()
-    eta = distance/torch.maximum(span, hardest/largest)
-    return torch.where(span > 1e-6*hardest, eta, 1).masked_fill(~present, 0)
+    ranked = span > 1e-6*hardest
+    if largest is not None: span = torch.maximum(span, hardest/largest)
+    return torch.where(ranked, distance/span, 1).masked_fill(~present, 0)

@@ -131,6 +131,8 @@ def _require_source_labels(source: Pass):
                          'no labels: give a labelled source, or leave the term out.')
 
 # %% ../../nbs/losses/37_matching.ipynb #matching
+_OFFICIAL = dict(distance='mean', full_memory=True, recognise=True, target='prediction')  # as SIM's code
+
 class _Matching(Term):
     "A memory of source vectors, a pull of the target's to the nearest. Subclasses give `pool` and `loss`."
     def __init__(self,
@@ -162,14 +164,14 @@ class _Matching(Term):
 class StuffMatching(_Matching):
     "Match each stuff class of an image as a whole. Source: SIM-5, SIM-6"
     name = 'stuff'
-    variants = {'matching': {}, 'official': dict(full_memory=True, recognise=True, target='prediction')}
+    variants = {'matching': {}, 'official': _OFFICIAL}
 
     def __init__(self,
         channels: int,             # C of the features
         stuff: tuple[int, ...],    # ids; `LabelSpace.stuff`
         weight: float = 0.01,      # λ_ci
         size: int = 50,            # w
-        distance: str = 'mean',    # the paper prints 'squared'
+        distance: str = 'squared',  # as the paper prints it; 'mean': official
         full_memory: bool = False,  # True: official
         recognise: bool = False,   # only vectors that the classifier gives their class? True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
@@ -198,7 +200,7 @@ class StuffMatching(_Matching):
 class InstanceMatching(_Matching):
     "Match each connected region of the thing classes. Source: SIM-7, SIM-8, SIM-A1"
     name = 'instances'
-    variants = {'matching': {}, 'official': dict(full_memory=True, recognise=True, target='prediction')}
+    variants = {'matching': {}, 'official': _OFFICIAL}
 
     def __init__(self,
         channels: int,             # C of the features
@@ -206,7 +208,7 @@ class InstanceMatching(_Matching):
         weight: float = 0.01,      # λ_ci
         size: int = 50,            # w; the memory holds w · most regions of each class
         max_regions: int = 10,     # z: regions of a class and image, the largest
-        distance: str = 'mean',    # SIM prints 'squared', ISIA+AIM 'l1'
+        distance: str = 'squared',  # as SIM prints it; 'mean': official
         full_memory: bool = False,  # True: official
         recognise: bool = False,   # only source vectors that the classifier gives their class? True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
@@ -245,11 +247,20 @@ class AdaptiveInstanceMatching(InstanceMatching):
         channels: int,             # C of the features
         things: tuple[int, ...],   # ids; `LabelSpace.things`
         weight: float = 1e-3,      # λ_AIM
+        distance: str = 'l1',      # as the paper prints it
+        target: str = 'prediction',    # as the paper prints it; 'complete': SIM-11's map
+        largest: float | None = None,  # the largest η; None: no bound, as the paper prints it
         **kwargs,                  # as in `InstanceMatching`
     ):
-        super().__init__(channels, things, weight, **kwargs)
+        super().__init__(channels, things, weight, distance=distance, target=target, **kwargs)
+        self.largest = largest
+        if largest is not None and largest < 1:
+            raise InputError(f'`aim.largest` = {largest}: give a number, 1 or more, or none.')
 
     def class_weights(self, source, target):
         "(T,): η of ISIA's class vectors; 0 for classes that a domain lacks."
         (s, in_source), (t, in_target) = mean_vectors(source), mean_vectors(target)
-        return alignment_weights(s[self.classes], t[self.classes], (in_source & in_target)[self.classes])
+        present = (in_source & in_target)[self.classes]
+        eta = alignment_weights(s[self.classes], t[self.classes], present, self.largest)
+        self.measured['eta'] = eta.amax()
+        return eta

@@ -8,12 +8,20 @@ __all__ = ['adaptsegnet', 'advent', 'minent']
 # %% ../../nbs/methods/53_adversarial.ipynb #imports
 from dataclasses import replace
 
+from .changes import _terms_of
 from .plans import Method, PseudoLabel, Train
 
 # %% ../../nbs/methods/53_adversarial.ipynb #official
+def _halved(method: Method) -> Method:
+    "The method with half of D's loss at each output, as in AdaptSegNet's code."
+    there = [name for name in ('adv', 'adv_aux') if name in _terms_of(method)]
+    halved = {name: method.arguments.get(name, {}) | dict(halved=True) for name in there}
+    return replace(method, arguments=method.arguments | halved)
+
 def _like_adaptsegnet(method: Method) -> Method:
-    "The method with the slips of AdaptSegNet's code."
-    return replace(method, settings=method.settings | dict(repeat_backbone=True, dilations=(6, 12)))
+    "The method with half of D's loss, and the slips of AdaptSegNet's code."
+    slips = dict(repeat_backbone=True, dilations=(6, 12))
+    return replace(_halved(method), settings=method.settings | slips)
 
 # %% ../../nbs/methods/53_adversarial.ipynb #adaptsegnet
 _ADV = 'seg', 'adv', 'adv_aux'  # L_seg + 0.001 L_adv + 0.0002 L_adv at the auxiliary head
@@ -35,8 +43,8 @@ def adaptsegnet() -> Method:
 _ADVENT = 'seg', 'adv=entropy', 'adv_aux=entropy'
 
 def _advent_official(method: Method) -> Method:
-    "Most backbone weights several times in the optimiser; all four dilations."
-    return replace(method, settings=method.settings | dict(repeat_backbone=True))
+    "Half of D's loss; most backbone weights several times in the optimiser; all four dilations."
+    return _halved(replace(method, settings=method.settings | dict(repeat_backbone=True)))
 
 def advent() -> Method:
     "As AdaptSegNet, on maps of weighted self-information. Source: ADV, in ADVENT's form"

@@ -8,7 +8,7 @@ __all__ = ['pixintrada', 'intrada']
 # %% ../../nbs/methods/58_pixintrada.ipynb #imports
 from dataclasses import replace
 
-from .adversarial import _ADV, _ADVENT
+from .adversarial import _ADV, _ADVENT, _halved
 from .fada import _ARG_MAX
 from .plans import Method, PseudoLabel, Rank, Split, Train
 
@@ -32,7 +32,7 @@ def _intrada_official(method: Method) -> Method:
     "ADVENT in both stages, each as its code has it."
     inter, labels, rank, intra = method.stages
     stages = Train('inter', _ADVENT), labels, rank, intra
-    return replace(method, stages=stages, settings=dict(auxiliary=True, repeat_backbone=True))
+    return _halved(replace(method, stages=stages, settings=dict(auxiliary=True, repeat_backbone=True)))
 
 def intrada() -> Method:
     "Stage I from source to target, then ADVENT from easy to hard target images. Source: PIX-INTRA"
