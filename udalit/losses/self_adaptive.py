@@ -64,7 +64,8 @@ def discrepancy_map(
     p, q = class_softmax(single(logits1)), class_softmax(single(logits2))
     dot = (p*q).sum(1)  # (b, H, W)
     cosine = dot*((p*p).sum(1)*(q*q).sum(1)).rsqrt()  # a soft-max is never shorter than 1/√K
-    return (1 - cosine).clamp(min=0, max=1)[:, None]  # rounding may give −1e-7
+    m = (1 - cosine)[:, None]
+    return m + (m.detach().clamp(0, 1) - m.detach())  # rounding may give −1e-7; the gradient stays
 
 # %% ../../nbs/losses/35_self_adaptive.ipynb #weighted-loss
 def weighted_domain_loss(
@@ -93,7 +94,7 @@ class SelfAdaptiveAdversarial(Term):
         epsilon: float = 0.4,   # ε: the force where the heads agree
         width: int = 64,        # channels of the discriminator's first convolution
         detach: bool = False,   # no gradient through M in the generator's step?
-        preheat: float = 0.,    # share of the decay in which every pixel weighs 1; officially 0.05
+        preheat: float = 0.,    # share of the decay, its end included, in which pixels weigh 1; official .05
         damped: bool = False,   # generator's loss · (1 − progress), as in the official code?
     ):
         super().__init__(weight)
@@ -114,7 +115,7 @@ class SelfAdaptiveAdversarial(Term):
         first, second = target.heads[:2]
         discrepancy = target.once('discrepancy', lambda: discrepancy_map(first.upsampled, second.upsampled))
         self.measured['discrepancy'] = discrepancy.detach().mean()
-        if self.progress < self.preheat: return torch.ones_like(discrepancy)
+        if self.preheat and self.progress <= self.preheat: return torch.ones_like(discrepancy)
         return self.lambda_local*(discrepancy.detach() if self.detach else discrepancy) + self.epsilon
 
     def generator_loss(self, source, target):
