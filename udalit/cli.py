@@ -40,14 +40,14 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
         raise InputError(f'--size {text}: give sides of 1 to {2**14} pixels.')
     return width, height
 
-def _parse_scales(text: str) -> tuple[float, ...]:
+def _parse_scales(text: str, option: str = '--scales') -> tuple[float, ...]:
     "'0.7,1,1.3' → (0.7, 1.0, 1.3)."
     try:
         scales = tuple(float(v) for v in text.split(','))
     except ValueError:
         scales = (0.,)
     if not all(.01 <= scale <= 100 for scale in scales):
-        raise InputError(f'--scales {text}: give factors of 0.01 to 100, commas between: 0.7,1,1.3.')
+        raise InputError(f'{option} {text}: give factors of 0.01 to 100, commas between: 0.7,1,1.3.')
     return scales
 
 # %% ../nbs/85_cli.ipynb #seeds
@@ -126,11 +126,15 @@ class _TrainingOptions:
     accumulate: int = None       # forward passes in an optimiser step
     learning_rate: float = None  # of the backbone
     batchnorm: str = None        # free, affine-frozen, frozen or eval
+    test_scales: str = None      # results have further rows for these test sizes, such as 0.7,1,1.3
+    test_flip: bool = False      # … and for the mirrored images too
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
         backbone = self.backbone or ('small' if task in DRAWN else 'resnet101')
-        return vars(self) | dict(size=_parse_size(self.size), backbone=backbone)
+        scales = None if self.test_scales is None else _parse_scales(self.test_scales, '--test-scales')
+        return vars(self) | dict(size=_parse_size(self.size), backbone=backbone, test_scales=scales,
+                                 test_flip=self.test_flip or None)
 
 # %% ../nbs/85_cli.ipynb #methods-text
 def _parse_methods(text: str) -> list[Method]:
@@ -238,7 +242,7 @@ def _table(
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
     out = out or f'runs/table-{task}'
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
-    print(results_text([r for r in rows if r['checkpoint'] == 'last'], classes=False))
+    print(results_text([r for r in rows if not r['checkpoint'].startswith('best')], classes=False))
 
 # %% ../nbs/85_cli.ipynb #use-commands
 def _evaluate(

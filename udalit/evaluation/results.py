@@ -28,6 +28,17 @@ def _class_name(column: str) -> str:
     "The class of a column, as `_class_column` named it."
     return column.removeprefix('class ') if _TAKEN.fullmatch(column) else column
 
+# %% ../../nbs/evaluation/72_results.ipynb #checkpoint-text
+def _checkpoint_text(
+    checkpoint: str,             # 'last' or 'best'
+    scales: tuple[float, ...] = (1.,),
+    flip: bool = False,
+) -> str:
+    "'last', or with other test sizes 'last at 0.7+1+1.3 with flip'."
+    sizes = '+'.join(f'{scale:g}' for scale in scales)
+    if flip: return f'{checkpoint} at {sizes} with flip'
+    return checkpoint if tuple(scales) == (1,) else f'{checkpoint} at {sizes}'
+
 # %% ../../nbs/evaluation/72_results.ipynb #score-rows
 def score_rows(
     scores: Scores,
@@ -35,15 +46,15 @@ def score_rows(
     task: str,
     stage: str,
     seed: int,
-    checkpoint: str | None = None,             # 'last' or 'best'; as the scores say if None
+    checkpoint: str | None = None,             # 'last' or 'best'; as the scores' protocol says if None
     protocols: tuple[str, ...] | None = None,  # class protocols; all of the label space if None
 ) -> list[dict]:                               # one row for each class protocol
     "Rows of results: who, mIoU and the IoU of each class in percent."
-    values, rows = scores.iou.tolist(), []
+    values, rows, looked = scores.iou.tolist(), [], scores.protocol
+    checkpoint = _checkpoint_text(checkpoint or looked.checkpoint, looked.scales, looked.flip)
     for protocol in scores.space.protocols if protocols is None else protocols:
         counted = scores.counted(protocol)
-        row = dict(method=method, task=task, stage=stage, seed=seed,
-                   checkpoint=checkpoint or scores.protocol.checkpoint,
+        row = dict(method=method, task=task, stage=stage, seed=seed, checkpoint=checkpoint,
                    protocol=protocol, miou=round(scores.miou(protocol), 3))
         for i, name in enumerate(scores.space.classes):
             row[_class_column(name)] = round(values[i], 3) if i in counted else None

@@ -18,7 +18,8 @@ from ..data.tasks import DRAWN, Task, find_task
 from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.metrics import Scores
 from ..evaluation.report import figure_to_png, html_report
-from ..evaluation.results import read_results, results_html, score_rows, write_results
+from ..evaluation.results import _checkpoint_text, read_results, results_html, score_rows
+from ..evaluation.results import write_results
 from ..evaluation.show import confusion_picture, curves, panel
 from ..files import write_ids, write_image
 from ..labels import LabelSpace, colorize
@@ -70,23 +71,43 @@ def _build_network(
     return network, about
 
 # %% ../../nbs/experiments/80_one.ipynb #score-run
+_ONCE = (1.,), False  # test sizes, and whether the mirrored image counts too
+
+def _looks(settings: Settings) -> list[tuple]:
+    "(checkpoint, scales, flip): the ways in which each training stage is scored."
+    asked = settings.test_scales, settings.test_flip
+    return [('best', *_ONCE), ('last', *_ONCE)] + ([] if asked == _ONCE else [('last', *asked)])
+
 def _score_run(
     run: Run,
     network: nn.Module,
     task: Task,
+    settings: Settings,
     weights: str = 'random',  # what the network started from, for the table
     options: RunOptions = RunOptions(),
 ) -> tuple[list[dict], Scores | None]:
     "Rows of results for all finished training stages, and the scores of the last one's last weights."
     rows, scores, about = [], None, run.about
+    shared = dict(workers=options.workers, progress=options.progress, weights=weights)
     for stage in filter(run.finished, run.training):
-        for checkpoint in ('best', 'last'):
+        for checkpoint, scales, flip in _looks(settings):
             load_generator(network, run.weights(stage, checkpoint))
-            scores = evaluate(network, task.test, task.target_size, workers=options.workers,
-                              progress=options.progress, checkpoint=checkpoint, weights=weights)
+            found = evaluate(network, task.test, task.target_size, scales=scales, flip=flip,
+                             checkpoint=checkpoint, **shared)
+            if (scales, flip) == _ONCE: scores = found
             where = about['method'], about['task'], stage, about['seed'], checkpoint
-            rows += score_rows(scores, *where, task.protocols)
+            rows += score_rows(found, *where, task.protocols)
     return rows, scores
+
+# %% ../../nbs/experiments/80_one.ipynb #is-reported
+def _is_reported(out: Path, method: Method, settings: Settings) -> bool:
+    "Is every stage of the run in `out` finished, and scored in all ways that are asked for?"
+    places = [out/'report.html', out/'results.csv']
+    places += [out/'stages'/stage.name/'done.json' for stage in method.stages]
+    if not all(place.exists() for place in places): return False
+    stage = method.segmenting[-1].name
+    there = {row['checkpoint'] for row in read_results(out/'results.csv') if row['stage'] == stage}
+    return {_checkpoint_text(*look) for look in _looks(settings)} <= there
 
 # %% ../../nbs/experiments/80_one.ipynb #pictures
 def _label_maps(
@@ -178,18 +199,14 @@ def experiment(
     parts = _prepare(method, task, data, seed, size, backbone, weights, out, options.until, **changes)
     method, task, settings, network, about = parts
     _begin(out, network, task, method, settings, seed, options, about)
-    reported = (out/'report.html').exists() and _is_finished(out, method)
+    reported = _is_reported(out, method, settings)
     run = fit(network, task, method, out, settings, seed, options)
     if not _is_main(): return []
     if reported: return read_results(out/'results.csv')
-    rows, scores = _score_run(run, network, task, about['weights'], options)
+    rows, scores = _score_run(run, network, task, settings, about['weights'], options)
     if rows: rows = write_results(out/'results.csv', rows)
     if all(map(run.finished, run.training)): _show_run(run, network, task, rows, scores)
     return rows
-
-def _is_finished(out: Path, method: Method) -> bool:
-    "Has every stage of the run in `out` been finished?"
-    return all((out/'stages'/stage.name/'done.json').exists() for stage in method.stages)
 
 def _begin(out, network, task, method, settings, seed, options, about):
     "Refuse another run's folder; else check the data, and write down what the network is."

@@ -14,7 +14,8 @@ from .plans import Method, PseudoLabel, Rank, Split, Train
 
 # %% ../../nbs/methods/58_pixintrada.ipynb #pixintrada
 _INTER = Train('inter', _ADV, settings=dict(batch_size=1, learning_rate=2.5e-4, preprocessing='plain'))
-_STAGE_II = dict(auxiliary=True, batch_size=4, learning_rate=2.4e-4, preprocessing='multi-scale')
+_STAGE_II = dict(auxiliary=True, batch_size=4, learning_rate=2.4e-4, preprocessing='multi-scale',
+                 test_scales=(1., 1.25, 1.5))
 
 def pixintrada() -> Method:
     "L_seg + λ L_adv; twice L_seg on easy + β L_adv on hard pixels, once + 0.1 L_KLD. Source: PIX-1, PIX-9"

@@ -24,7 +24,7 @@ _RANGES = dict(
     discriminator_rate=(0, 1e6), discriminator_decay=(0, 1e6), discriminator_betas=(0, 1 - 1e-9),
     discriminator_width=(1, 2**14), feature_width=(1, 2**14), translator=(1, 2**10),
     translator_steps=(1, 10**9),
-    heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10))
+    heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10), test_scales=(.01, 100))
 
 _WORDS = dict(optimizer=('sgd', 'adam'), batchnorm=tuple(BATCHNORM), statistics=('both', 'target'),
               sampling=('uniform', 'class-balanced'), preprocessing=tuple(AUGMENTATIONS),
@@ -36,6 +36,7 @@ def _require_value(name: str, value, annotation):
     words = _WORDS.get(name)
     if words and value not in words:
         raise InputError(f'`{name}` = {value!r}: choose one of {", ".join(words)}.')
+    if value == (): raise InputError(f'`{name}` = (): give one number or more.')
     low, high = _RANGES.get(name, (-math.inf, math.inf))
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, (int, float)) and not low <= number <= high:
@@ -77,6 +78,8 @@ class Settings:
     normalize: str = 'imagenet'         # what the network's weights expect: 'imagenet' or 'caffe'
     translator: tuple[int, int] = (64, 9)  # width and residual blocks of the networks that translate images
     translator_steps: int = 120_000     # of the stage that trains them, whatever `steps` is
+    test_scales: tuple[float, ...] = (1.,)  # sizes at which the trained network also sees the test images …
+    test_flip: bool = False             # … and mirrored? If so, results have further rows
 
     def __post_init__(self):
         for field in fields(self): _require_value(field.name, getattr(self, field.name), field.type)

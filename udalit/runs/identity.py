@@ -95,14 +95,15 @@ def _describe_terms(terms: dict[str, Term]) -> dict:
     return record
 
 # %% ../../nbs/runs/66_identity.ipynb #used-settings
-# described with the network, and with the terms
+# described with the network, and with the terms; of no training
 _OF_NETWORK = {'auxiliary', 'heads', 'decoders', 'dilations', 'normalize', 'translator'}
 _OF_TERMS = {'discriminator_width', 'feature_width'}
+_OF_TESTS = {'test_scales', 'test_flip'}
 _OF_ADVERSARIES = {'discriminator_rate', 'discriminator_betas', 'discriminator_decay', 'discriminator_poly'}
 
 def _used_settings(stage: Train, settings: Settings, terms: dict[str, Term]) -> dict:
     "The stage's settings without those that it does not look at."
-    unused = _OF_NETWORK | _OF_TERMS
+    unused = _OF_NETWORK | _OF_TERMS | _OF_TESTS
     unused |= {'betas'} if settings.optimizer == 'sgd' else {'momentum', 'nesterov'}
     if not any(term.adversarial for term in terms.values()): unused |= _OF_ADVERSARIES
     if 'batchnorm' not in stage.settings: unused.add('batchnorm')  # the network's own policy then
