@@ -43,9 +43,11 @@ class _Endless(Dataset):
         transform: Callable,           # sample → sample, such as `Preprocess`
         seed: int = 0,
         ordered: Callable = _shuffled,  # (N, generator) → N indices of samples, for one epoch
+        batch_size: int = 1,            # for a transform that changes all samples of a batch alike
     ):
         if len(dataset) == 0: raise InputError(f'{dataset}: no samples to train on.')
         self.dataset, self.transform, self.seed, self.ordered = dataset, transform, seed, ordered
+        self.batch_size = batch_size
         self.epoch, self.order = None, None
 
     def index(self, n: int) -> int:
@@ -57,7 +59,11 @@ class _Endless(Dataset):
         return self.order[place].item()
 
     def __getitem__(self, n: int) -> dict:
-        with _seeded(derive(self.seed, 'augment', n)): return self.transform(self.dataset[self.index(n)])
+        of_batch = {}
+        if getattr(self.transform, 'alone', False):
+            of_batch = dict(batch=derive(self.seed, 'batch', n//self.batch_size))
+        with _seeded(derive(self.seed, 'augment', n)):
+            return self.transform({**self.dataset[self.index(n)], **of_batch})
 
 # %% ../../nbs/data/13_loaders.ipynb #balanced
 class _ClassBalanced:
@@ -167,7 +173,7 @@ def endless_loader(
     ordered: Callable = _shuffled,  # (N, generator) → N indices of samples, for one epoch
 ) -> Iterator[dict]:               # image (b, 3, h, w) uint8, [label (b, h, w) uint8], name: list
     "Training batches without end, the same for any number of workers."
-    stream = _Endless(dataset, transform, seed, ordered)
+    stream = _Endless(dataset, transform, seed, ordered, batch_size)
     return iter(_make_loader(stream, _Positions(batch_size, start, rank, world), workers))
 
 # %% ../../nbs/data/13_loaders.ipynb #mapped

@@ -92,19 +92,24 @@ class _Resize:
 
     def __call__(self, sample: dict) -> dict:
         size = self.draw() if self.scales else self.size
+        return self.resized(sample, size, size)
+
+    def resized(self, sample: dict, size: tuple[int, int], label_size: tuple[int, int]) -> dict:
+        "The sample with its image, or images, at one size and its label at another."
         images = [key for key in ('image', 'original') if key in sample]
         changed = {key: tv_tensors.Image(_resize_image(sample[key], size)) for key in images}
         for key in ('label', 'confidence'):  # a pseudo-label's confidence goes where its label goes
-            if self.label and key in sample: changed[key] = tv_tensors.Mask(resize_label(sample[key], size))
+            if not self.label or key not in sample: continue
+            changed[key] = tv_tensors.Mask(resize_label(sample[key], label_size))
         return {**sample, **changed}
 
-    def draw(self) -> tuple[int, int]:
-        "A size, from torch's random generator."
+    def draw(self, generator: torch.Generator | None = None) -> tuple[int, int]:
+        "A size, from torch's random generator or another one."
         if isinstance(self.scales, tuple):
-            factor = torch.empty(()).uniform_(*self.scales).item()
+            factor = torch.empty(()).uniform_(*self.scales, generator=generator).item()
         else:
-            chosen = torch.multinomial(torch.tensor(list(self.scales.values())), 1).item()
-            factor = list(self.scales)[chosen]
+            chances = torch.tensor(list(self.scales.values()))
+            factor = list(self.scales)[torch.multinomial(chances, 1, generator=generator).item()]
         return tuple(round(side*factor) for side in self.size)
 
 # %% ../../nbs/data/12_transforms.ipynb #keep-size
@@ -113,10 +118,33 @@ def _keep_size(size: tuple[int, int]) -> Callable:
     fill = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE}
     return v2.RandomCrop((size[1], size[0]), pad_if_needed=True, fill=fill)
 
+def _cropped(size: tuple[int, int]) -> Callable:
+    "A step that takes a random part of `size` = (width, height)."
+    width, height = size
+    return v2.RandomCrop((height, width))
+
 def _as_plain(sample: dict) -> dict:
     "Image and label as plain tensors."
     return {key: value.as_subclass(torch.Tensor) if isinstance(value, torch.Tensor) else value
             for key, value in sample.items()}
+
+# %% ../../nbs/data/12_transforms.ipynb #zoom-alone
+class _ZoomAlone(_Resize):
+    "Resize images to `size` times a factor drawn for each batch, and the label to `size`."
+    def __call__(self, sample: dict) -> dict:
+        shared = sample.get('batch')
+        generator = None if shared is None else torch.Generator().manual_seed(shared)
+        seen = self.resized(sample, self.draw(generator), self.size)
+        return {key: value for key, value in seen.items() if key != 'batch'} | dict(size=self.size[::-1])
+
+# %% ../../nbs/data/12_transforms.ipynb #own-size
+class _OwnSize(_Resize):
+    "Leave an image at its own size, or enlarge it until it covers `size`; the label and views follow."
+    def __call__(self, sample: dict) -> dict:
+        height, width = sample['image'].shape[-2:]
+        factor = max(1, self.size[0]/width, self.size[1]/height)
+        size = max(self.size[0], round(width*factor)), max(self.size[1], round(height*factor))
+        return self.resized(sample, size, size)
 
 # %% ../../nbs/data/12_transforms.ipynb #preprocess
 class Preprocess:
@@ -127,15 +155,24 @@ class Preprocess:
         scales: dict[float, float] | tuple[float, float] | None = None,  # {factor: chance} or (from, to)
         jitter: tuple[float, float, float, float] | None = None,  # of brightness, contrast, saturation, hue
         resize_label: bool = True,  # False: the label keeps its own size, for tests
-        fixed: bool = True,         # crop or pad zoomed samples back to `size`; False: batches of one only
+        alone: bool = False,        # zoom images alone: neither cropped nor padded, the label stays at `size`
+        crop: tuple[int, int] | None = None,  # (width, height) of a random part; a smaller side stays whole
+        own_size: bool = False,     # take the part from the image as it is, not resized
     ):
-        if len(size) != 2 or min(size) < 1:
-            raise InputError(f'`size` = {size}: give (width, height), both at least 1.')
-        if not resize_label and (flip or scales):
-            raise InputError('a label at its own size, `resize_label=False`, allows no `flip`, no `scales`.')
-        self.size = tuple(size)
-        self.steps = [_Resize(size, scales, resize_label)]
-        if scales and fixed: self.steps.append(_keep_size(size))
+        for sides in (size, crop or size):
+            if len(sides) != 2 or min(sides) < 1:
+                raise InputError(f'`size` = {sides}: give (width, height), both at least 1.')
+        if not resize_label and (flip or scales or crop):
+            raise InputError('a label at its own size, `resize_label=False`, allows no `flip`, no `scales`, '
+                             'no `crop`.')
+        if scales and crop: raise InputError('give `scales` or `crop`, not both.')
+        if (alone and not scales) or (own_size and not crop):
+            raise InputError('`alone` needs `scales`, and `own_size` needs a `crop`.')
+        self.size, self.alone = tuple(size), alone
+        if own_size: self.steps = [_OwnSize(crop)]
+        else: self.steps = [(_ZoomAlone if alone else _Resize)(size, scales, resize_label)]
+        if scales and not alone: self.steps.append(_keep_size(size))
+        if crop: self.steps.append(_cropped(crop if own_size else (min(a, b) for a, b in zip(size, crop))))
         if flip: self.steps.append(v2.RandomHorizontalFlip())
         if jitter: self.steps.append(v2.ColorJitter(*jitter))
         self.steps.append(_as_plain)
@@ -149,11 +186,16 @@ _ZOOM = {0.8: .3, 1.0: .4, 1.1: .3}   # factor → probability
 _GROW = {1.0: .4, 1.25: .3, 1.5: .3}
 _JITTER = (.5, .5, .5, .2)            # brightness, contrast, saturation, hue
 
+def _both(**arguments) -> dict: return dict(source=arguments, target=arguments)
+
 AUGMENTATIONS = {
-    'plain': dict(source={}, target={}),
-    'clan': dict(source=dict(scales=_ZOOM, flip=True), target=dict(scales=_ZOOM, flip=True)),
-    'multi-scale': dict(source=dict(scales=_GROW), target=dict(scales=_GROW)),
-    'fada': dict(source=dict(jitter=_JITTER), target={}),
+    'plain': _both(),
+    'crop': _both(crop=True),
+    'crop-own-size': _both(crop=True, own_size=True),
+    'clan': _both(scales=_ZOOM, alone=True, flip=True),
+    'multi-scale': _both(scales=_GROW),
+    'fada': _both(jitter=_JITTER, flip=True),
+    'fada-official': dict(source=dict(jitter=_JITTER), target={}),
     'fada-student': dict(source={}, target=dict(jitter=_JITTER, scales=(1., 3.), flip=True)),
 }
 
@@ -161,9 +203,12 @@ def preprocess(
     size: tuple[int, int],   # (width, height)
     name: str = 'plain',     # a key of `AUGMENTATIONS`
     domain: str = 'source',  # 'source' or 'target'
+    crop: tuple[int, int] | None = None,  # (width, height) of the parts, where the recipe crops; None: `size`
     **changes,               # other arguments of `Preprocess`
 ) -> Preprocess:
     "The pre-processing of a paper."
     if name not in AUGMENTATIONS:
         raise InputError(f'no augmentation "{name}"; there are {", ".join(AUGMENTATIONS)}.')
-    return Preprocess(size, **{**AUGMENTATIONS[name][domain], **changes})
+    recipe = AUGMENTATIONS[name][domain]
+    if 'crop' in recipe: changes = dict(crop=crop or size) | changes
+    return Preprocess(size, **recipe | changes)

@@ -15,7 +15,7 @@ from .plans import Method, Train
 def _clan_official(method: Method) -> Method:
     "Focal loss for each head, warm-up of 5 %, damped weights, a smaller λ_local on SYNTHIA."
     for entry in ('seg=focal', 'weights=official', 'local=official'): method = include_term(method, entry)
-    changed = dict(repeat_backbone=True, warm_up=.05,
+    changed = dict(repeat_backbone=True, warm_up=.05, preprocessing='clan',
                    discriminator_rate=1e-4, discriminator_decay=0., discriminator_poly=True)
     by_task = {'synthia-cityscapes': {'local.lambda_local': 10.}}
     return replace(method, settings=method.settings | changed, by_task=by_task, changes=())
@@ -24,6 +24,6 @@ def clan() -> Method:
     "L_seg + 0.01 L_weight + 0.001 L_adv. Source: CLAN-6, CLAN-7"
     return Method('clan', 'category-level adversaries: alignment weighted by the disagreement of two heads', (
         Train('adapt', ('seg', 'weights', 'local')),),
-        dict(steps=100_000, horizon=1., heads=2, preprocessing='clan',
+        dict(steps=100_000, horizon=1., heads=2, preprocessing='crop',
              discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False),
         official=_clan_official)

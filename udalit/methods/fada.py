@@ -20,7 +20,8 @@ def _fada_official(method: Method) -> Method:
     balanced = dict(sampling='class-balanced')
     stages = (
         replace(source, rate=2., settings=dict(batch_size=8, preprocessing='plain', **balanced)),
-        replace(adapt, terms=('seg=tempered', 'fine=official'), settings=balanced),
+        replace(adapt, terms=('seg=tempered', 'fine=official'),
+                settings=dict(preprocessing='fada-official', **balanced)),
         labels,
         replace(distil, rate=2., settings=dict(batch_size=8, preprocessing='fada-student', batchnorm='free')))
     changed = dict(weight_decay=5e-4, batchnorm='frozen', horizon=62_500/40_000)

@@ -26,14 +26,14 @@ class Pass:
         names: tuple[str, ...] = (),  # of the images
         confidence: Tensor | None = None,  # (b, H, W) in [0, 1], of the network that made the pseudo-labels
         views: dict[str, 'Pass'] | None = None,  # passes of further images of the same scenes, by name
+        size: tuple[int, int] | None = None,  # (H, W) of losses on outputs; None: the labels', or images'
     ):
         self.images, self.maps, self.labels = images, maps, labels
         self.names, self.confidence = tuple(names), confidence
         self.views = views or {}
+        self.size = tuple(size or (images if labels is None else labels).shape[-2:])
         self._computed = {}
 
-    @property
-    def size(self) -> tuple[int, int]: return tuple(self.images.shape[-2:])  # (H, W)
     @property
     def features(self) -> Tensor: return self.maps.features  # (b, c, h, w)
     @property
@@ -47,7 +47,7 @@ class Pass:
 # %% ../../nbs/nets/28_passes.ipynb #image-size
 @patch(as_prop=True)
 def upsampled(self: Pass) -> Tensor:
-    "(b, k, H, W): the logits at image size."
+    "(b, k, H, W): the logits at image size, or the labels' where that is another."
     return self.once('upsampled', lambda: upsample(self.logits, self.size))
 
 @patch(as_prop=True)
@@ -121,7 +121,8 @@ def regions(self: Pass,
 @patch
 def _seen_by(self: Pass, logits: Tensor) -> Pass:
     "The same images with another head's logits."
-    return Pass(self.images, Maps(self.features, logits), self.labels, self.names, self.confidence)
+    maps = Maps(self.features, logits)
+    return Pass(self.images, maps, self.labels, self.names, self.confidence, size=self.size)
 
 @patch(as_prop=True)
 def auxiliary(self: Pass) -> Pass:
@@ -174,4 +175,5 @@ def forward_pass(
     maps = generator(images, domain) if getattr(generator, 'decoders', 1) > 1 else generator(images)
     seen = {view: forward_pass(generator, batch | dict(image=batch[view]), domain)
             for view in views if view in batch}
-    return Pass(images, maps, labels, batch['name'], confidence, seen)
+    size = batch['size'][0] if 'size' in batch else None
+    return Pass(images, maps, labels, batch['name'], confidence, seen, size)

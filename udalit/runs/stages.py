@@ -152,7 +152,7 @@ def _batch_pairs(
     rank, world = accelerator.process_index, accelerator.num_processes
     seen = start*settings.accumulate*settings.batch_size*world
     def stream(domain, dataset, size, order=_shuffled):
-        transform = preprocess(size, settings.preprocessing, domain)
+        transform = preprocess(size, settings.preprocessing, domain, task.target_size)
         seed = derive(context.seed, stage.name, domain)
         return endless_loader(dataset, transform, settings.batch_size, seed, seen,
                               context.options.workers, rank, world, order)
