@@ -55,6 +55,8 @@ def _data_folder(data: str | Path | None, name: str) -> Path:
     return folder
 
 # %% ../../nbs/data/14_tasks.ipynb #to-cityscapes
+_GAMES = 'gta5-cityscapes', 'synthia-cityscapes'  # from a game to real photographs
+
 def _gta5_cityscapes(data: str | Path) -> Task:
     "GTA5 → Cityscapes, 19 classes."
     city = _data_folder(data, 'cityscapes')

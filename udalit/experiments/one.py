@@ -152,9 +152,8 @@ def _prepare(
     chosen = {name: value for name, value in changes.items() if value is not None}
     method = find_method(method)
     method = replace(method, chosen=method.chosen | chosen)
-    name = task.name if isinstance(task, Task) else task
-    method = method_on(method, name, backbone)
-    outline_of(method, backbone, name)
+    method = method_on(method, task, backbone)
+    outline_of(method, backbone, task)
     _stages_until(method, until)
     if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
     settings, weights = settings_for(backbone, method), _first_weights(backbone, weights)

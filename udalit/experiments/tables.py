@@ -41,7 +41,7 @@ def table(
     out, rows = Path(out), []
     methods = [find_method(method) for method in methods]
     for method in methods:  # before any data are drawn
-        outline_of(method, backbone)
+        outline_of(method, backbone, task)
         _stages_until(method, options.until)
     _first_weights(backbone, weights)
     if not isinstance(task, Task):

@@ -9,8 +9,9 @@ __all__ = ['METHODS', 'find_method', 'method_on', 'settings_for', 'outline_of', 
 from dataclasses import replace
 
 from ..core import InputError
+from ..data.tasks import Task, _GAMES
 from .adversarial import adaptsegnet, advent, minent
-from .changes import change, _terms_of, _with_task
+from .changes import _asks_translated, change, _terms_of, _untranslated, _with_task
 from .clan import clan
 from .controls import CONTROLS
 from .fada import fada
@@ -39,14 +40,20 @@ def find_method(
 # %% ../../nbs/methods/59_catalogue.ipynb #method-on
 def method_on(
     method: str | Method,
-    task: str | None = None,      # a task's name
+    task: Task | str | None = None,  # or a task's name; None: the paper's first
     backbone: str = 'resnet101',
 ) -> Method:
     "The method as it runs on a task and a backbone; its title stays, and so does what the user asked for."
     method = find_method(method)
-    if task is not None: method = _with_task(method, task)
+    if task is not None:
+        method = _with_task(method, task if isinstance(task, str) else task.name)
+        if not (_is_game(task) or _asks_translated(method)): method = _untranslated(method)
     if backbone != 'small': return method
     return replace(method, stages=tuple(map(_without_scale, method.stages)))
+
+def _is_game(task: Task | str) -> bool:
+    "Does the task go from a game to real photographs?"
+    return task in _GAMES if isinstance(task, str) else task.game
 
 _OF_SCALE = {'batch_size', 'learning_rate', 'preprocessing'}  # of ResNet-101 and its data
 
@@ -75,7 +82,7 @@ def settings_for(
 def outline_of(
     method: str | Method,
     backbone: str = 'resnet101',  # whose settings
-    task: str | None = None,      # whose values
+    task: Task | str | None = None,  # whose values
 ) -> dict[str, object]:
     "The method's `outline`; an `InputError` if its plan, or an argument of a term, is wrong."
     return _outline_with(method_on(method, task, backbone), settings_for(backbone, method))
@@ -96,7 +103,7 @@ def _line(place: str, table: dict) -> str:
 def plan_text(
     method: str | Method,
     backbone: str = 'resnet101',  # whose settings
-    task: str | None = None,      # whose values
+    task: Task | str | None = None,  # whose values
 ) -> str:
     "The method's stages, terms with all arguments, settings, and what its public code did otherwise."
     method = method_on(method, task, backbone)

@@ -6,6 +6,7 @@
 __all__ = ['isia_aim']
 
 # %% ../../nbs/methods/57_isia_aim.ipynb #imports
+from .changes import _translated
 from .plans import Method, PseudoLabel, Train
 
 # %% ../../nbs/methods/57_isia_aim.ipynb #isia-aim
@@ -13,10 +14,10 @@ def isia_aim() -> Method:
     "L_seg + 0.001 (L_adv + L_ISIA + L_AIM), then + L_seg^T. Source: ISIA-12, ISIA-13, ISIA-ALG1"
     terms = 'seg', 'adv', 'isia', 'aim'
     about = 'class separation and aggregation, adaptively weighted instances, then re-training'
-    return Method('isia-aim', about, (
+    return _translated(Method('isia-aim', about, (
         Train('adapt', terms, share=.5, settings=dict(horizon=3.)),
         PseudoLabel('pseudo', 'adapt'),
         Train('retrain', (*terms, 'seg_target'), target='pseudo', start='adapt', rate=(2/3)**.9)),
         dict(steps=80_000, horizon=1., decoders=2,
              discriminator_rate=5e-5, discriminator_decay=5e-4, discriminator_poly=False),
-        dict(seg=dict(view='original')))
+        dict(seg=dict(view='original'))))

@@ -9,6 +9,7 @@ __all__ = ['pixintrada', 'intrada']
 from dataclasses import replace
 
 from .adversarial import _ADV, _ADVENT, _halved
+from .changes import _translated, _untranslated
 from .fada import _ARG_MAX
 from .plans import Method, PseudoLabel, Rank, Split, Train
 
@@ -20,24 +21,25 @@ _STAGE_II = dict(auxiliary=True, batch_size=4, learning_rate=2.4e-4, preprocessi
 def pixintrada() -> Method:
     "L_seg + λ L_adv; twice L_seg on easy + β L_adv on hard pixels, once + 0.1 L_KLD. Source: PIX-1, PIX-9"
     terms = 'seg_target', 'intra=continuous', 'intra_aux=continuous'
-    return Method('pixintrada', 'pixel-level adaptation from easy to hard target pixels, two rounds', (
+    about = 'pixel-level adaptation from easy to hard target pixels, two rounds'
+    return _translated(Method('pixintrada', about, (
         _INTER,
         PseudoLabel('labels', 'inter'), Split('split', 'labels'),
         Train('round1', terms, source=None, target='split'),
         PseudoLabel('labels2', 'round1'), Split('split2', 'labels2'),
         Train('round2', (*terms, 'kld'), source=None, target='split2')), _STAGE_II,
-        by_task={'synthia-cityscapes': {'split.alpha': .79, 'split2.alpha': .79}})
+        by_task={'synthia-cityscapes': {'split.alpha': .79, 'split2.alpha': .79}}))
 
 # %% ../../nbs/methods/58_pixintrada.ipynb #intrada
 def _intrada_official(method: Method) -> Method:
     "ADVENT in both stages, each as its code has it."
-    inter, labels, rank, intra = method.stages
+    _, labels, rank, intra = _untranslated(method).stages
     stages = Train('inter', _ADVENT), labels, rank, intra
     return _halved(replace(method, stages=stages, settings=dict(auxiliary=True, repeat_backbone=True)))
 
 def intrada() -> Method:
     "Stage I from source to target, then ADVENT from easy to hard target images. Source: PIX-INTRA"
-    return Method('intrada', 'image-level adaptation from easy to hard target images', (
+    return _translated(Method('intrada', 'image-level adaptation from easy to hard target images', (
         _INTER,
         PseudoLabel('labels', 'inter', **_ARG_MAX), Rank('rank', 'labels'),
-        Train('intra', _ADVENT, source='rank', target='rank')), _STAGE_II, official=_intrada_official)
+        Train('intra', _ADVENT, source='rank', target='rank')), _STAGE_II, official=_intrada_official))

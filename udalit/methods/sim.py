@@ -9,7 +9,7 @@ __all__ = ['sim']
 from dataclasses import replace
 
 from .adversarial import _like_adaptsegnet
-from .changes import include_term, set_value
+from .changes import include_term, set_value, _translated
 from .plans import Method, PseudoLabel, Train
 
 # %% ../../nbs/methods/56_sim.ipynb #sim
@@ -25,8 +25,8 @@ def _sim_official(method: Method) -> Method:
 def sim() -> Method:
     "L_seg + 0.001 L_adv + 0.01 (L_stuff + L_ins), then + L_seg on pseudo-labels. Source: SIM-12, SIM-13"
     terms = 'seg', 'adv', 'stuff', 'instances'
-    return Method('sim', 'stuff and instance matching, then re-training on pseudo-labels', (
+    return _translated(Method('sim', 'stuff and instance matching, then re-training on pseudo-labels', (
         Train('adapt', terms),
         PseudoLabel('pseudo', 'adapt'),
         Train('retrain', (*terms, 'seg_target'), target='pseudo')),
-        dict(nesterov=True), official=_sim_official)
+        dict(nesterov=True), official=_sim_official))

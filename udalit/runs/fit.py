@@ -208,7 +208,7 @@ def fit(
     options: RunOptions = RunOptions(),
 ) -> Run:
     "Run all stages of `method`, or go on with them, at any moment; the weights are in `Run.weights()`."
-    method, out = method_on(method, task.name, getattr(network, 'backbone', '')), Path(out)
+    method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
     settings = settings or _own_settings(method, network)
     _require_fit(network, task, method, settings, out)
     stages = _stages_until(method, options.until)
