@@ -156,7 +156,8 @@ def _prepare(
     outline_of(method, backbone, task)
     _stages_until(method, until)
     if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
-    settings, weights = settings_for(backbone, method), _first_weights(backbone, weights)
+    settings = settings_for(backbone, method)
+    weights = _first_weights(backbone, weights, **settings.of_network())
     if not isinstance(task, Task): task = find_task(task, data, size)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)
@@ -169,6 +170,7 @@ def _require_asked(out: Path, method: Method, seed: int, size: tuple[int, int] |
     there = open_run(out).about
     _compare(out, {name: there.get(name) for name in asked}, asked)
 
+# %% ../../nbs/experiments/80_one.ipynb #describe-model
 def _describe_model(out: Path, about: dict):
     "Write model.json, unless `out` holds a run of another network."
     if (out/'settings.json').exists() and (out/'model.json').exists():

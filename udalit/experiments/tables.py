@@ -13,7 +13,7 @@ from ..core import _is_main
 from ..data.tasks import DRAWN, Task, find_task
 from ..evaluation.results import write_results
 from .one import experiment, _prepare
-from ..methods.catalogue import find_method, outline_of
+from ..methods.catalogue import find_method, outline_of, settings_for
 from ..methods.plans import Method
 from ..nets.generators import _first_weights
 from ..runs.fit import _stages_until
@@ -43,7 +43,7 @@ def table(
     for method in methods:  # before any data are drawn
         outline_of(method, backbone, task)
         _stages_until(method, options.until)
-    _first_weights(backbone, weights)
+        _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task):
         data = data or (out/'data' if task in DRAWN else None)
         task = find_task(task, data, size)

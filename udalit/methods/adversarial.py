@@ -18,9 +18,11 @@ def _halved(method: Method) -> Method:
     halved = {name: method.arguments.get(name, {}) | dict(halved=True) for name in there}
     return replace(method, arguments=method.arguments | halved)
 
+_CAFFE = dict(normalize='caffe', resnet='caffe')  # the pixels and the ResNet of the published first weights
+
 def _like_adaptsegnet(method: Method) -> Method:
-    "The method with half of D's loss, and the slips of AdaptSegNet's code."
-    slips = dict(repeat_backbone=True, dilations=(6, 12))
+    "The method with half of D's loss, and the network and the slips of AdaptSegNet's code."
+    slips = _CAFFE | dict(repeat_backbone=True, dilations=(6, 12))
     return replace(_halved(method), settings=method.settings | slips)
 
 # %% ../../nbs/methods/53_adversarial.ipynb #adaptsegnet
@@ -44,7 +46,7 @@ _ADVENT = 'seg', 'adv=entropy', 'adv_aux=entropy'
 
 def _advent_official(method: Method) -> Method:
     "Half of D's loss; most backbone weights several times in the optimiser; all four dilations."
-    return _halved(replace(method, settings=method.settings | dict(repeat_backbone=True)))
+    return _halved(replace(method, settings=method.settings | _CAFFE | dict(repeat_backbone=True)))
 
 def advent() -> Method:
     "As AdaptSegNet, on maps of weighted self-information. Source: ADV, in ADVENT's form"

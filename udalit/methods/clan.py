@@ -8,6 +8,7 @@ __all__ = ['clan']
 # %% ../../nbs/methods/54_clan.ipynb #imports
 from dataclasses import replace
 
+from .adversarial import _CAFFE
 from .changes import include_term
 from .plans import Method, Train
 
@@ -15,7 +16,7 @@ from .plans import Method, Train
 def _clan_official(method: Method) -> Method:
     "Focal loss for each head, warm-up of 5 %, damped weights, a smaller λ_local on SYNTHIA."
     for entry in ('seg=focal', 'weights=official', 'local=official'): method = include_term(method, entry)
-    changed = dict(repeat_backbone=True, warm_up=.05, preprocessing='clan',
+    changed = dict(**_CAFFE, repeat_backbone=True, warm_up=.05, preprocessing='clan',
                    discriminator_rate=1e-4, discriminator_decay=0., discriminator_poly=True)
     by_task = {'synthia-cityscapes': {'local.lambda_local': 10.}}
     return replace(method, settings=method.settings | changed, by_task=by_task, changes=())

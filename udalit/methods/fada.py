@@ -24,7 +24,7 @@ def _fada_official(method: Method) -> Method:
                 settings=dict(preprocessing='fada-official', **balanced)),
         labels,
         replace(distil, rate=2., settings=dict(batch_size=8, preprocessing='fada-student', batchnorm='free')))
-    changed = dict(weight_decay=5e-4, batchnorm='frozen', horizon=62_500/40_000)
+    changed = dict(weight_decay=5e-4, batchnorm='frozen', resnet='fada', horizon=62_500/40_000)
     return replace(method, stages=stages, settings=method.settings | changed)
 
 def fada() -> Method:

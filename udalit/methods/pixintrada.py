@@ -8,7 +8,7 @@ __all__ = ['pixintrada', 'intrada']
 # %% ../../nbs/methods/58_pixintrada.ipynb #imports
 from dataclasses import replace
 
-from .adversarial import _ADV, _ADVENT, _halved
+from .adversarial import _ADV, _ADVENT, _CAFFE, _halved
 from .changes import _translated, _untranslated
 from .fada import _ARG_MAX
 from .plans import Method, PseudoLabel, Rank, Split, Train
@@ -35,7 +35,8 @@ def _intrada_official(method: Method) -> Method:
     "ADVENT in both stages, each as its code has it."
     _, labels, rank, intra = _untranslated(method).stages
     stages = Train('inter', _ADVENT), labels, rank, intra
-    return _halved(replace(method, stages=stages, settings=dict(auxiliary=True, repeat_backbone=True)))
+    settings = dict(auxiliary=True, repeat_backbone=True, **_CAFFE)
+    return _halved(replace(method, stages=stages, settings=settings))
 
 def intrada() -> Method:
     "Stage I from source to target, then ADVENT from easy to hard target images. Source: PIX-INTRA"

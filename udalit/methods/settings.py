@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from ..core import InputError, _require_kind
 from ..data.transforms import AUGMENTATIONS
 from ..nets.batchnorm import BATCHNORM
+from ..nets.encoders import _RESNETS
 
 # %% ../../nbs/methods/48_settings.ipynb #limits
 _RANGES = dict(
@@ -28,7 +29,7 @@ _RANGES = dict(
 
 _WORDS = dict(optimizer=('sgd', 'adam'), batchnorm=tuple(BATCHNORM), statistics=('both', 'target'),
               sampling=('uniform', 'class-balanced'), preprocessing=tuple(AUGMENTATIONS),
-              normalize=('imagenet', 'caffe'))
+              normalize=('imagenet', 'caffe'), resnet=_RESNETS)
 
 def _require_value(name: str, value, annotation):
     "An `InputError` unless a setting has its type and lies in its range, or is one of its words."
@@ -76,6 +77,7 @@ class Settings:
     sampling: str = 'uniform'           # of source images; or 'class-balanced': rare classes more often
     preprocessing: str = 'plain'        # a recipe of `AUGMENTATIONS`
     normalize: str = 'imagenet'         # what the network's weights expect: 'imagenet' or 'caffe'
+    resnet: str = 'torchvision'         # a ResNet's form; with Caffe's pixels 'caffe' follows; or 'fada'
     translator: tuple[int, int] = (64, 9)  # width and residual blocks of the networks that translate images
     translator_steps: int = 120_000     # of the stage that trains them, whatever `steps` is
     test_scales: tuple[float, ...] = (1.,)  # sizes at which the trained network also sees the test images …
@@ -88,14 +90,16 @@ class Settings:
 @patch
 def of_network(self: Settings) -> dict:
     "The fields that `deeplab_v2` takes."
-    names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize'
-    return {name: getattr(self, name) for name in names}
+    names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize', 'resnet'
+    described = {name: getattr(self, name) for name in names}
+    if self.normalize == 'caffe' and self.resnet == 'torchvision': described['resnet'] = 'caffe'
+    return described
 
 # %% ../../nbs/methods/48_settings.ipynb #small
 _FOR_SMALL = dict(
     steps=500, horizon=1., batch_size=4, optimizer='adam', learning_rate=3e-3, head_factor=1.,
     nesterov=False, repeat_backbone=False, weight_decay=1e-4, batchnorm='free', statistics='target',
     auxiliary=False, dilations=None, preprocessing='plain', discriminator_decay=0., discriminator_width=16,
-    feature_width=32, translator=(16, 2), translator_steps=500)
+    feature_width=32, normalize='imagenet', resnet='torchvision', translator=(16, 2), translator_steps=500)
 
 SMALL = Settings(**_FOR_SMALL)

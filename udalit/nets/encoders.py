@@ -33,10 +33,12 @@ class Encoder(nn.Module):
         channels: tuple[int, int],     # of the two outputs
         origin: str | None = None,     # torchvision's name of the network, where weights by name come from
         untrained: tuple[str, ...] = (),  # stages for which torchvision has no weights
+        resnet: str = 'torchvision',   # a ResNet's form
     ):
         super().__init__()
         for name, stage in stages.items(): self.add_module(name, stage)
         self.middle, self.channels, self.origin, self.untrained = middle, channels, origin, untrained
+        self.resnet = resnet
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = images                                        # (b, 3, H, W)
@@ -46,16 +48,29 @@ class Encoder(nn.Module):
         return intermediate, maps                            # both (b, c, H/8, W/8)
 
 # %% ../../nbs/nets/21_encoders.ipynb #resnet-encoder
+_RESNETS = 'torchvision', 'caffe', 'fada'
+
+def _stride_first(net: nn.Module):
+    "Stride in the 1×1 convolution that begins a block of three, not in the 3×3."
+    for stage in (net.layer2, net.layer3, net.layer4):
+        block = stage[0]
+        if hasattr(block, 'conv3'): block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
+
 def _resnet_encoder(
     name: str,  # 'resnet18', 'resnet50', 'resnet101' or another ResNet of torchvision
+    resnet: str = 'torchvision',  # its form: 'torchvision', 'caffe' or 'fada'
 ) -> Encoder:
     "torchvision's ResNet at stride 8."
-    net = torchvision.models.get_model(name, weights=None)
-    net.maxpool.ceil_mode = True
-    _dilate(net.layer3, 2)
-    _dilate(net.layer4, 4)
+    net, fada = torchvision.models.get_model(name, weights=None), resnet == 'fada'
+    net.maxpool.ceil_mode = not fada
+    if resnet == 'caffe': _stride_first(net)
+    _dilate(net.layer3, 2, first=1 if fada else None)
+    _dilate(net.layer4, 4, first=2 if fada else None)
+    for layer in net.modules():
+        if fada and isinstance(layer, nn.BatchNorm2d): layer.eps = 0.
     stages = {key: stage for key, stage in net.named_children() if key not in ('avgpool', 'fc')}
-    return Encoder(stages, 'layer3', (net.fc.in_features//2, net.fc.in_features), origin=name)
+    channels = net.fc.in_features//2, net.fc.in_features
+    return Encoder(stages, 'layer3', channels, origin=name, resnet=resnet)
 
 # %% ../../nbs/nets/21_encoders.ipynb #vgg-encoder
 def _vgg_encoder() -> Encoder:

@@ -7,6 +7,7 @@ __all__ = ['BACKBONES', 'Maps', 'ASPP', 'Generator', 'deeplab_v2']
 
 # %% ../../nbs/nets/24_generators.ipynb #imports
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..core import InputError
 from .batchnorm import set_batchnorm
-from .encoders import _mobilenet_encoder, _resnet_encoder, _small_encoder, _vgg_encoder
+from .encoders import _RESNETS, _mobilenet_encoder, _resnet_encoder, _small_encoder, _vgg_encoder
 from .weights import _IMAGENET, _encoder_weights, _published, load_encoder
 
 # %% ../../nbs/nets/24_generators.ipynb #maps
@@ -87,6 +88,19 @@ def _require_backbone(name: str):
     if name not in BACKBONES:
         raise InputError(f'{name!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
 
+def _encoder(
+    backbone: str,
+    normalize: str = 'imagenet',
+    resnet: str | None = None,  # None: 'caffe' for Caffe's pixels, else 'torchvision'
+) -> nn.Module:
+    "The encoder of that name, a ResNet in that form."
+    _require_backbone(backbone)
+    build = BACKBONES[backbone]
+    if resnet is None: resnet = 'caffe' if normalize == 'caffe' else 'torchvision'
+    if resnet not in _RESNETS:
+        raise InputError(f'`resnet` = {resnet!r}: choose one of {", ".join(_RESNETS)}.')
+    return build(resnet=resnet) if 'resnet' in signature(build).parameters else build()
+
 # %% ../../nbs/nets/24_generators.ipynb #deeplab
 def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`
@@ -99,6 +113,7 @@ def deeplab_v2(
     dilations: tuple[int, ...] | None = None,  # of the heads; None: (6, 12, 18, 24), 'small': (1, 3, 6, 12)
     batchnorm: str = 'free',           # a key of `BATCHNORM`
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
+    resnet: str | None = None,         # a ResNet's form: 'torchvision', 'caffe', 'fada'; None: as `normalize`
 ) -> Generator:
     "The papers' segmentation network, at stride 8."
     _require_backbone(backbone)
@@ -108,8 +123,8 @@ def deeplab_v2(
     if decoders not in (1, 2) or (decoders == 2 and heads > 1):
         raise InputError(f'`decoders` is {decoders}, `heads` {heads}: two domains need 1 decoder or 2, '
                          'and two decoders have one head each.')
-    encoder = BACKBONES[backbone]()
-    if weights not in (None, 'none'): load_encoder(encoder, weights)
+    encoder = _encoder(backbone, normalize, resnet)
+    if weights not in (None, 'none'): load_encoder(encoder, weights, normalize)
     if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
     middle, channels = encoder.channels
     on_features = [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))]
@@ -122,10 +137,12 @@ def deeplab_v2(
 def _first_weights(
     backbone: str,
     weights: str | Path | None = None,  # a file, torchvision's name, 'none'; None: ImageNet's, if there are
+    normalize: str = 'imagenet',
+    resnet: str | None = None,
+    **others,                           # of `deeplab_v2`: without influence
 ) -> str | Path:                        # 'none': random
     "What a network begins with, read once to see that it fits."
-    _require_backbone(backbone)
-    with torch.device('meta'): encoder = BACKBONES[backbone]()
+    with torch.device('meta'): encoder = _encoder(backbone, normalize, resnet)
     if weights is None: weights = _IMAGENET if _IMAGENET in _published(encoder.origin) else 'none'
-    if weights != 'none': _encoder_weights(encoder, weights)
+    if weights != 'none': _encoder_weights(encoder, weights, normalize)
     return weights

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from ..core import InputError, writing
 
 # %% ../../nbs/nets/23_weights.ipynb #read-weights
+_WRAPPERS = 'state_dict', 'model', 'model_state_dict', 'model_state', 'net', 'network', 'generator'
+_FADA = 'feature_extractor', 'classifier'  # the halves of a network, as FADA's code saves them
+
 def read_weights(
     path: str | Path,  # .safetensors, or what `torch.save` wrote
 ) -> dict[str, Tensor]:
@@ -31,10 +34,12 @@ def read_weights(
         problem = str(error).strip().split('\n')[0][:100]
         raise InputError(f'{path}: cannot be read as weights ({type(error).__name__}: {problem}). '
                          'Is it complete? Copy it again.') from error
-    for key in ('state_dict', 'model'):
+    for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping): state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f'{path}: holds a {type(state).__name__}, not named tensors (a `state_dict`).')
+    if all(isinstance(state.get(part), Mapping) for part in _FADA):  # a state for each half
+        state = {f'{part}.{name}': value for part in _FADA for name, value in state[part].items()}
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if unnamed := [name for name in tensors if not isinstance(name, str)]:
         raise InputError(f'{path}: its tensors are called {unnamed[0]!r} …, not by names such as '
@@ -108,21 +113,46 @@ def _coverage(
     unexpected = [name for name in state if name not in wanted]
     return _Coverage(1 - (len(missing) + len(different))/max(1, len(wanted)), missing, different, unexpected)
 
+# %% ../../nbs/nets/23_weights.ipynb #looks
+_LOOKS = dict(imagenet="RGB pixels normalised as ImageNet's", caffe='BGR pixels of 0 … 255 less a mean')
+
+def _pixels(state: dict[str, Tensor]) -> str | None:
+    "'imagenet' or 'caffe': how the images were normalised for which a ResNet was trained; None: not known."
+    if not {'conv1.weight', 'bn1.running_var'} <= state.keys(): return None
+    norms, variances = state['conv1.weight'].flatten(1).square().sum(1), state['bn1.running_var']
+    if norms.shape != variances.shape or variances.eq(1).all(): return None  # never trained
+    ratio = (variances/norms.clamp(min=1e-12))[norms > 1e-6].median()
+    return 'caffe' if ratio > 100 else 'imagenet'
+
+def _require_named(encoder: nn.Module, normalize: str):
+    "An `InputError` where weights of torchvision, by name, do not go with an encoder's form and images."
+    form = getattr(encoder, 'resnet', 'torchvision')
+    if normalize != 'caffe' and form != 'caffe': return
+    raise InputError(f"`weights`: torchvision's, by name, do not fit `normalize` = {normalize!r} with "
+                     f"`resnet` = {form!r} (the public code's network: fidelity official); they see other "
+                     'pixels and have the stride elsewhere. Give the file that the public code begins with '
+                     "(AdaptSegNet, CLAN, SIM: DeepLab_resnet_pretrained_init-f81d91e8.pth), or "
+                     "`weights='none'` (random), or `normalize='imagenet'` and `resnet='torchvision'`.")
+
 # %% ../../nbs/nets/23_weights.ipynb #load-encoder
-_PREFIXES = re.compile(r'^((module|model|backbone|encoder|features)\.)+')
-_HEADS = ('fc.', 'classifier.', 'aux_classifier.', 'heads.', 'auxiliary.')
+_PREFIXES = re.compile(r'^((module|model|backbone|encoder|features|Scale|feature_extractor)\.)+')
+_HEADS = ('fc.', 'classifier.', 'aux_classifier.', 'heads.', 'auxiliary.', 'layer5.', 'layer6.')
 
 def _encoder_weights(
     encoder: nn.Module,   # may be on the meta device: nothing is filled
     weights: str | Path,  # as in `load_encoder`
+    normalize: str | None = None,  # as in `load_encoder`
 ) -> tuple[dict[str, Tensor], _Coverage]:
     "The tensors that fit an encoder, and how much of it they fill."
     origin, untrained = getattr(encoder, 'origin', None), getattr(encoder, 'untrained', ())
     if Path(weights).is_file() or Path(weights).suffix in ('.pth', '.pt', '.safetensors'):
         state = read_weights(weights)
-    else: state = _fetch(_named_weights(origin, str(weights)))
+    else:
+        named = _named_weights(origin, str(weights))
+        if normalize is not None: _require_named(encoder, normalize)
+        state = _fetch(named)
     state = {_PREFIXES.sub('', name): value for name, value in state.items()}
-    own = encoder.state_dict()
+    own, seen = encoder.state_dict(), _pixels(state)
     wanted = {name: value for name, value in own.items()
               if name.split('.')[0] not in untrained and not name.endswith('num_batches_tracked')}
     coverage = _coverage(state, wanted)
@@ -130,6 +160,9 @@ def _encoder_weights(
         raise InputError(f'{weights}: fills {coverage.share:.0%} of the encoder ({origin}), 95 % are needed. '
                          f'Missing: {coverage.missing[:3]}; other shapes: {coverage.different[:3]}. '
                          'Are these weights of another network?')
+    if normalize and seen and seen != normalize:
+        raise InputError(f"{weights}: these weights were trained on {_LOOKS[seen]}, the network's images are "
+                         f'{_LOOKS[normalize]}. Give `normalize={seen!r}`, or weights of the other kind.')
     fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
     unexpected = [name for name in coverage.unexpected if name not in own and not name.startswith(_HEADS)]
     return fitting, coverage._replace(unexpected=unexpected)
@@ -137,9 +170,10 @@ def _encoder_weights(
 def load_encoder(
     encoder: nn.Module,   # filled in place
     weights: str | Path,  # a file in torchvision's layout, or a torchvision weights name (downloads)
+    normalize: str | None = None,  # how its images are normalised, to notice weights of the other kind
 ) -> _Coverage:            # `unexpected` without what belongs to heads
     "Fill an encoder; less than 95 % of its tensors filled is an `InputError`."
-    fitting, coverage = _encoder_weights(encoder, weights)
+    fitting, coverage = _encoder_weights(encoder, weights, normalize)
     encoder.load_state_dict(fitting, strict=False)
     return coverage
 
@@ -155,6 +189,49 @@ def save_generator(
             save_file(state, temporary, metadata=dict(num_classes=str(generator.num_classes)))
         else: torch.save(state, temporary)
 
+# %% ../../nbs/nets/23_weights.ipynb #public-names
+_PUBLIC_HEAD = re.compile(r'^(layer5|layer6|classifier)\.(?:module\.)?conv2d_list\.(\d)\.(weight|bias)$')
+
+def _unprefixed(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    "The tensors without the prefixes that all their names share and a network's own do not have."
+    tops = {name.split('.')[0] for name in own} | {'layer5', 'layer6', 'classifier'}
+    while len(first := {name.split('.')[0] for name in state}) == 1 and not first & tops:
+        shorter = {name.partition('.')[2]: value for name, value in state.items()}
+        if '' in shorter: break
+        state = shorter
+    return state
+
+def _public_head(
+    name: str,               # of the module in the checkpoint
+    reads: dict[str, int],   # name of each such module → channels that it reads
+    generator: nn.Module,
+) -> str:
+    "What a head of a public checkpoint is called here."
+    middle, last = generator.encoder.channels
+    if reads[name] == middle != last: return 'auxiliary'
+    return 'heads.1' if name == 'layer6' and reads.get('layer5') == last else 'heads.0'
+
+def _own_names(
+    state: dict[str, Tensor],
+    generator: nn.Module,
+) -> dict[str, Tensor]:
+    "The tensors of a checkpoint under the generator's own names, where it is one of the public code."
+    own = generator.state_dict()
+    state = _unprefixed(state, own)
+    parts = {name: _PUBLIC_HEAD.match(name) for name in state}
+    reads = {part[1]: state[name].shape[1] for name, part in parts.items() if part and state[name].ndim == 4}
+    if not reads or not hasattr(generator, 'encoder'): return state
+    heads = {name: _public_head(name, reads, generator) for name in reads}
+    dilations = [branch.dilation[0] for branch in getattr(generator.heads[0], 'branches', ())]
+    renamed = {name: value for name, value in own.items() if name.endswith('num_batches_tracked')}
+    for name, value in state.items():
+        if parts[name] is None: renamed[f'encoder.{_PREFIXES.sub("", name)}'] = value
+        else:
+            module, branch, kind = parts[name].groups()
+            if dilations == [6, 12] and branch in '23': continue
+            renamed[f'{heads.get(module, module)}.branches.{branch}.{kind}'] = value
+    return renamed
+
 # %% ../../nbs/nets/23_weights.ipynb #load-generator
 def _head_classes(generator: nn.Module, state: dict[str, Tensor]) -> int | None:
     "For how many classes the heads in `state` are, if that is all in which they differ from the generator's."
@@ -167,12 +244,10 @@ def _head_classes(generator: nn.Module, state: dict[str, Tensor]) -> int | None:
 
 def load_generator(
     generator: nn.Module,  # filled in place
-    path: str | Path,      # what `save_generator` wrote
+    path: str | Path,      # what `save_generator` wrote, or a checkpoint of DeepLab-v2 by public code
 ) -> nn.Module:            # the same `generator`
     "Fill `generator` with exactly the tensors of the file; an `InputError` says what does not fit."
-    state = read_weights(path)
-    if all(name.startswith('module.') for name in state):
-        state = {name.removeprefix('module.'): value for name, value in state.items()}
+    state = _own_names(read_weights(path), generator)
     share, missing, different, unexpected = _coverage(state, generator.state_dict())
     classes = _head_classes(generator, state)
     if classes is not None:

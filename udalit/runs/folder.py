@@ -193,7 +193,8 @@ def _load_network(
 ) -> nn.Module:
     "The network that a model.json describes, filled with weights, in evaluation mode."
     about = read_json(described)
-    network = deeplab_v2(about['backbone'], len(about['space']['classes']), **about['options'])
+    options = dict(resnet='torchvision') | about['options']  # runs of 0.1.0 do not say
+    network = deeplab_v2(about['backbone'], len(about['space']['classes']), **options)
     return load_generator(network, weights).eval()
 
 # %% ../../nbs/runs/63_folder.ipynb #load-run
