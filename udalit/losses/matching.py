@@ -131,21 +131,23 @@ def _require_source_labels(source: Pass):
                          'no labels: give a labelled source, or leave the term out.')
 
 # %% ../../nbs/losses/37_matching.ipynb #matching
-_OFFICIAL = dict(distance='mean', full_memory=True, recognise=True, target='prediction')  # as SIM's code
+_OFFICIAL = dict(distance='mean', full_memory=True, recognise=True, target='prediction', labels_at='nearest')
 
 class _Matching(Term):
     "A memory of source vectors, a pull of the target's to the nearest. Subclasses give `pool` and `loss`."
     def __init__(self,
         classes: tuple[int, ...], channels: int, size: int, weight: float, distance: str, full_memory: bool,
-        recognise: bool, classifier: Callable[[Tensor], Tensor] | None, target: str,
+        recognise: bool, classifier: Callable[[Tensor], Tensor] | None, target: str, labels_at: str,
     ):
         super().__init__(weight)
         _require_distance(distance)
         if target not in ('complete', 'prediction'):
             raise InputError(f'target {target!r}: choose complete or prediction.')
+        if labels_at not in ('aligned', 'nearest'):
+            raise InputError(f'labels_at {labels_at!r}: choose aligned or nearest.')
         if recognise and classifier is None:
             raise InputError('`recognise` asks the heads, which a wrapped network hides: use `rehead`.')
-        self.distance, self.target = distance, target
+        self.distance, self.target, self.labels_at = distance, target, labels_at
         self.classifier = (classifier if recognise else None,)  # in a tuple a head is no module of the term
         self.memory = Memory(len(classes), size, channels, full_memory)
         self.register_buffer('classes', torch.tensor(classes), persistent=False)
@@ -176,9 +178,11 @@ class StuffMatching(_Matching):
         recognise: bool = False,   # only vectors that the classifier gives their class? True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
         target: str = 'complete',  # the target's map: SIM-11's, or its 'prediction' alone: official
+        labels_at: str = 'aligned',  # labels: where features lie, or by 'nearest' interpolation: official
     ):
         _require_classes(stuff, 'stuff', 'every class is a thing: leave the * off some')
-        super().__init__(stuff, channels, size, weight, distance, full_memory, recognise, classifier, target)
+        how = weight, distance, full_memory, recognise, classifier, target, labels_at
+        super().__init__(stuff, channels, size, *how)
         self.stuff = tuple(stuff)
 
     @classmethod
@@ -187,7 +191,7 @@ class StuffMatching(_Matching):
         return dict(channels=setup.channels, stuff=setup.space.stuff, classifier=classifier)
 
     def pool(self, seen, which):
-        slots = _class_slots(getattr(seen, which), self.stuff)
+        slots = _class_slots(seen._class_map(which, self.labels_at), self.stuff)
         means, areas = masked_means(seen.features, slots, len(self.stuff))
         return means[:, :, None], areas[:, :, None] > 0  # (b, S, 1, C), (b, S, 1)
 
@@ -213,10 +217,11 @@ class InstanceMatching(_Matching):
         recognise: bool = False,   # only source vectors that the classifier gives their class? True: official
         classifier: Callable[[Tensor], Tensor] | None = None,  # the network's heads
         target: str = 'complete',  # as in `StuffMatching`
+        labels_at: str = 'aligned',  # the same
     ):
         remedy = 'name some in `things` of the LabelSpace, or put * behind them in classes.txt'
         _require_classes(things, 'thing', remedy)
-        how = weight, distance, full_memory, recognise, classifier, target
+        how = weight, distance, full_memory, recognise, classifier, target, labels_at
         super().__init__(things, channels, size*max_regions, *how)
         self.things, self.max_regions = tuple(things), max_regions
 
@@ -226,7 +231,7 @@ class InstanceMatching(_Matching):
         return dict(channels=setup.channels, things=setup.space.things, classifier=classifier)
 
     def pool(self, seen, which):
-        slots, areas = seen.regions(which, self.things, self.max_regions)
+        slots, areas = seen.regions(which, self.things, self.max_regions, self.labels_at)
         means, _ = masked_means(seen.features, slots, len(self.things)*self.max_regions)
         return means.unflatten(1, areas.shape[1:]), areas > 0  # (b, T, z, C), (b, T, z)
 

@@ -80,19 +80,30 @@ def prediction(self: Pass) -> Tensor:
 @patch(as_prop=True)
 def stride_labels(self: Pass) -> Tensor:
     "(b, h, w): the label of each feature."
-    return self.once('stride_labels', lambda: _at_stride(self.labels, self.features.shape[-2:]))
+    return self._labels_at('aligned')
+
+@patch
+def _labels_at(self: Pass, rule: str) -> Tensor:
+    "(b, h, w): the label of each feature, read by either rule of `regions`."
+    return self.once(('labels', rule), lambda: _at_stride(self.labels, self.features.shape[-2:], rule))
 
 # %% ../../nbs/nets/28_passes.ipynb #correct
+@patch
+def _class_map(self: Pass, which: str, rule: str) -> Tensor:
+    "(b, h, w): 'prediction', 'correct' or 'complete', labels read by `rule`."
+    if which == 'prediction' or which == 'complete' and self.labels is None: return self.prediction
+    joined = dict(correct=correct_map, complete=complete_map)[which]
+    return self.once((which, rule), lambda: joined(self.prediction, self._labels_at(rule)))
+
 @patch(as_prop=True)
 def correct(self: Pass) -> Tensor:
     "(b, h, w): the prediction where it equals the label, else 255."
-    return self.once('correct', lambda: correct_map(self.prediction, self.stride_labels))
+    return self._class_map('correct', 'aligned')
 
 @patch(as_prop=True)
 def complete(self: Pass) -> Tensor:
     "(b, h, w): pseudo-labels where given, the prediction elsewhere."
-    if self.labels is None: return self.prediction
-    return self.once('complete', lambda: complete_map(self.prediction, self.stride_labels))
+    return self._class_map('complete', 'aligned')
 
 # %% ../../nbs/nets/28_passes.ipynb #class-means
 @patch(as_prop=True)
@@ -108,14 +119,14 @@ def class_means(self: Pass) -> tuple[Tensor, Tensor]:
 # %% ../../nbs/nets/28_passes.ipynb #regions
 @patch
 def regions(self: Pass,
-    which: str,                # the map to search: 'correct' or 'complete'
+    which: str,                # the map to search: 'correct', 'complete' or 'prediction'
     classes: tuple[int, ...],  # T ids
     max_regions: int = 10,     # of a class and image, the largest first
+    labels_at: str = 'aligned',  # labels are read where the features lie; or by 'nearest' interpolation
 ) -> Regions:
     "Connected regions; one search serves every loss that asks the same."
-    classes = tuple(classes)
-    def search(): return largest_regions(getattr(self, which), classes, max_regions)
-    return self.once(('regions', which, classes, max_regions), search)
+    key, label_map = (tuple(classes), max_regions), self._class_map(which, labels_at)
+    return self.once(('regions', which, labels_at, *key), lambda: largest_regions(label_map, *key))
 
 # %% ../../nbs/nets/28_passes.ipynb #heads
 @patch

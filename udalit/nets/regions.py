@@ -21,8 +21,10 @@ from .tensors import single
 def _at_stride(
     labels: Tensor,         # (b, H, W) training ids, 255 ignored
     size: tuple[int, int],  # (h, w) of the features
+    rule: str = 'aligned',  # corners aligned, as in `upsample`; or as torch's 'nearest' interpolation
 ) -> Tensor:                # (b, h, w) int64
-    "The label of the pixel whose centre is nearest to each feature, corners aligned as in `upsample`."
+    "The label of each feature: that of the pixel nearest to it, or of its cell's upper left pixel."
+    if rule == 'nearest': return F.interpolate(labels[:, None].float(), size=size)[:, 0].long()
     def nearest_pixels(features: int, pixels: int) -> Tensor:
         "(features,): i·(pixels − 1)/(features − 1), rounded."
         twice = 2*torch.arange(features, device=labels.device)*(pixels - 1) + features - 1
