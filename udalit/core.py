@@ -92,6 +92,29 @@ def _shown(value) -> str:
     except ValueError:
         return 'a number of thousands of digits'
 
+# %% ../nbs/00_core.ipynb #require-value
+def _require_value(
+    place: str,   # the argument's name in messages, such as 'adv.weight'
+    value,        # what came in
+    annotation,   # what the signature says
+    words=(),     # where a word is wanted: those there are; empty: any
+    limits: tuple[float, float] = (-math.inf, math.inf),  # of a number, or of each number in a tuple
+):
+    "An `InputError` unless `value` is of its kind, one of its words and within its limits."
+    _require_kind(place, value, annotation)
+    if words and isinstance(value, str) and value not in words:
+        raise InputError(f'`{place}` = {value!r}: choose one of {", ".join(words)}.')
+    low, high = limits
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)) and not low <= number <= high:
+            raise InputError(f'`{place}` = {value}: give {_number(low)} to {_number(high)}.')
+
+def _number(value: float) -> str:
+    "A limit as a person would say it: 1,000,000, 1e-12, below 1."
+    if isinstance(value, int): return f'{value:,}'
+    near = round(value)
+    return f'below {near}' if 0 < near - value < 1e-6 else f'{value:g}'
+
 # %% ../nbs/00_core.ipynb #writing
 @contextlib.contextmanager
 def writing(

@@ -117,6 +117,8 @@ class CategoryAlignment(Term):
     "Align the classes of two domains. Source: ISIA-6, ISIA-7, ISIA-8"
     name = 'isia'
     variants = {'mean': {}, 'map': dict(reading='map'), 'feature': dict(reading='feature')}
+    words = dict(reading=_READINGS)
+    ranges = dict(beta=(0, 10**6))
 
     def __init__(self,
         weight: float = 1e-3,      # λ_ISIA
@@ -126,8 +128,6 @@ class CategoryAlignment(Term):
         aggregation: bool = True,  # draw equal classes together?
     ):
         super().__init__(weight)
-        if reading not in _READINGS:
-            raise InputError(f'no reading "{reading}" of a class. There are: {", ".join(_READINGS)}.')
         if not (separation or aggregation):
             raise InputError('`separation` and `aggregation` are both off: switch one on, or drop the term.')
         self.reading, self.beta, self.separation, self.aggregation = reading, beta, separation, aggregation

@@ -53,14 +53,9 @@ def _choose_encoding(
     clip: float = 0.9,         # of 'soft'
     threshold: float = 0.9,    # of 'hard'
 ):                             # function from logits to encoding
-    "The encoding of that name; an `InputError` lists those there are."
+    "The encoding of that name."
     encodings = dict(binary=binary_encoding, hard=partial(hard_encoding, threshold=threshold),
                      soft=partial(soft_encoding, temperature=temperature, clip=clip))
-    if name not in encodings:
-        raise InputError(f'no domain encoding "{name}". There are: {", ".join(encodings)}.')
-    if not (temperature > 0 and 0 < clip <= 1 and 0 <= threshold <= 1):
-        raise InputError(f'temperature {temperature}, clip {clip}, threshold {threshold}: a temperature is '
-                         'above 0, a clip above 0 and at most 1, a threshold from 0 to 1.')
     return encodings[name]
 
 # %% ../../nbs/losses/34_fine_grained.ipynb #loss
@@ -90,6 +85,8 @@ class FineGrainedAdversarial(Term):
     name = 'fine'
     variants = {'soft': {}, 'hard': dict(encoding='hard'), 'binary': dict(encoding='binary'),
                 'official': dict(parallel=True, halved=True)}
+    words = dict(encoding=('binary', 'hard', 'soft'))
+    ranges = dict(temperature=(1e-3, 10**6), clip=(1e-6, 1), threshold=(0, 1))
 
     def __init__(self,
         channels: int,             # of the features
@@ -117,8 +114,7 @@ class FineGrainedAdversarial(Term):
 
     def check(self, maps): _require_channels(maps, self.channels, self.num_classes)
 
-    def loss(self, scores: Tensor, seen, domain: float) -> Tensor:
-        "Of D's logits (b, 2K, h, w) at feature size, brought to image size."
+    def loss(self, scores: Tensor, seen, domain: float) -> Tensor:  # D's logits (b, 2K, h, w), feature size
         encoding = seen.once(('encoding', *self.options), lambda: self.encode(seen.upsampled))
         return fine_grained_loss(upsample(scores, seen.size), encoding, domain)
 
@@ -126,8 +122,7 @@ class FineGrainedAdversarial(Term):
         with frozen(self.discriminator): return self.loss(self.discriminator(target.features), target, SOURCE)
 
     def discriminator_loss(self, source, target):
-        on_source, on_target = self.discriminator(source.features), self.discriminator(target.features)
-        logits = (domain_logit(scores.detach()) for scores in (on_source, on_target))
-        self.measured['accuracy'] = domain_accuracy(*logits)
-        loss = self.loss(on_source, source, SOURCE) + self.loss(on_target, target, TARGET)
+        scores = self.discriminator(source.features), self.discriminator(target.features)
+        self.measured['accuracy'] = domain_accuracy(*(domain_logit(each.detach()) for each in scores))
+        loss = self.loss(scores[0], source, SOURCE) + self.loss(scores[1], target, TARGET)
         return loss/2 if self.halved else loss

@@ -121,10 +121,6 @@ def _recognised(
 def _require_classes(classes: tuple[int, ...], kind: str, remedy: str):
     if not classes: raise InputError(f'there is no {kind} class to match: {remedy}, or leave the term out.')
 
-def _require_distance(distance: str):
-    if distance not in _DISTANCES:
-        raise InputError(f'distance {distance!r}: choose one of {", ".join(_DISTANCES)}.')
-
 def _require_source_labels(source: Pass):
     if source.labels is None:
         raise InputError('matching remembers what the network gets right on the source, but the source has '
@@ -135,16 +131,15 @@ _OFFICIAL = dict(distance='mean', full_memory=True, recognise=True, target='pred
 
 class _Matching(Term):
     "A memory of source vectors, a pull of the target's to the nearest. Subclasses give `pool` and `loss`."
+    words = dict(distance=_DISTANCES, target=('complete', 'prediction'),
+                 labels_at=('aligned', 'nearest'))
+    ranges = dict(size=(1, 10**6), max_regions=(1, 1000))
+
     def __init__(self,
         classes: tuple[int, ...], channels: int, size: int, weight: float, distance: str, full_memory: bool,
         recognise: bool, classifier: Callable[[Tensor], Tensor] | None, target: str, labels_at: str,
     ):
         super().__init__(weight)
-        _require_distance(distance)
-        if target not in ('complete', 'prediction'):
-            raise InputError(f'target {target!r}: choose complete or prediction.')
-        if labels_at not in ('aligned', 'nearest'):
-            raise InputError(f'labels_at {labels_at!r}: choose aligned or nearest.')
         if recognise and classifier is None:
             raise InputError('`recognise` asks the heads, which a wrapped network hides: use `rehead`.')
         self.distance, self.target, self.labels_at = distance, target, labels_at
@@ -246,6 +241,7 @@ class AdaptiveInstanceMatching(InstanceMatching):
     "`InstanceMatching`, a class weighted by how far apart it is yet. Source: ISIA-9, ISIA-10, ISIA-11"
     name = 'aim'
     variants = {'matching': {}}
+    ranges = dict(largest=(1, 10**6))
 
     @delegates(InstanceMatching.__init__)
     def __init__(self,
@@ -259,8 +255,6 @@ class AdaptiveInstanceMatching(InstanceMatching):
     ):
         super().__init__(channels, things, weight, distance=distance, target=target, **kwargs)
         self.largest = largest
-        if largest is not None and largest < 1:
-            raise InputError(f'`aim.largest` = {largest}: give a number, 1 or more, or none.')
 
     def class_weights(self, source, target):
         "(T,): η of ISIA's class vectors; 0 for classes that a domain lacks."

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import InputError
 from ..labels import IGNORE
 from .terms import Term, _require_heads
 
@@ -40,6 +39,8 @@ class Segmentation(Term):
     needs = {'source'}
     reads_target = False
     domain = 'source'  # whose labels
+    words = dict(view=('image', 'original'))
+    ranges = dict(auxiliary=(0, 10**6), focus=(0, 100), temperature=(1e-3, 10**6))
 
     def __init__(self,
         weight: float = 1.,
@@ -50,8 +51,6 @@ class Segmentation(Term):
         view: str = 'image',      # or 'original': where 'image' is a translated one, what it was made from
     ):
         super().__init__(weight)
-        if view not in ('image', 'original'): raise InputError(f'view {view!r}: choose image or original.')
-        if temperature <= 0: raise InputError(f'temperature {temperature}: give a number above 0.')
         self.auxiliary, self.focus = auxiliary, focus
         self.each_head, self.temperature = each_head, temperature
         self.view, self.views = view, (view,) if view != 'image' else ()

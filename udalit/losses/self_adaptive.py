@@ -86,6 +86,7 @@ class SelfAdaptiveAdversarial(Term):
     "Align the output space, hardest where two heads disagree on the target. Source: CLAN-5"
     name = 'local'
     variants = {'self-adaptive': {}, 'official': dict(preheat=.05, damped=True)}
+    ranges = dict(lambda_local=(0, 10**6), epsilon=(0, 10**6), preheat=(0, 1))
 
     def __init__(self,
         num_classes: int,       # K ≥ 2

@@ -6,16 +6,15 @@
 __all__ = ['TERMS', 'Setup', 'Term', 'frozen']
 
 # %% ../../nbs/losses/30_terms.ipynb #imports
-import contextlib
+import contextlib, math
 from dataclasses import dataclass
 from inspect import signature
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from fastcore.meta import PrePostInitMeta
 from torch import Tensor, nn
 
-from ..core import InputError, _require_kind
+from ..core import InputError, _is_plain, _require_value
 from ..labels import LabelSpace
 from ..nets.generators import Maps
 from ..nets.passes import Pass
@@ -47,13 +46,6 @@ class Setup:
         return sum(head(features) for head in self.heads)
 
 # %% ../../nbs/losses/30_terms.ipynb #settable
-_PLAIN = bool, int, float, str, tuple, NoneType
-
-def _is_plain(annotation) -> bool:
-    "Does the annotation stand for values that can be written down?"
-    kinds = get_args(annotation) if isinstance(annotation, UnionType) else [annotation]
-    return all((get_origin(kind) or kind) in _PLAIN for kind in kinds)
-
 def _settable(init) -> dict[str, Any]:
     "The arguments of an `__init__` with a default and a plain annotation, by name; the weight first."
     kinds = {}
@@ -64,6 +56,20 @@ def _settable(init) -> dict[str, Any]:
     weight_first = sorted(kinds, key=lambda name: name != 'weight')
     return {name: kinds[name] for name in weight_first if _is_plain(kinds[name])}
 
+# %% ../../nbs/losses/30_terms.ipynb #planned-declared
+def _declared(kind: type, what: str) -> dict:
+    "The `words` or the `ranges` of a class and of those that it builds on."
+    declared = [vars(base).get(what, {}) for base in reversed(kind.__mro__)]
+    return {name: value for part in declared for name, value in part.items()}
+
+def _require_declared(kind: type, annotations: dict, arguments: dict):
+    "An `InputError` unless the arguments of a term are what its class declares."
+    words, ranges = _declared(kind, 'words'), _declared(kind, 'ranges')
+    for name, value in arguments.items():
+        limits = ranges.get(name, (-math.inf, math.inf))
+        place = f'{kind.name or kind.__name__}.{name}'
+        _require_value(place, value, annotations[name], words.get(name, ()), limits)
+
 # %% ../../nbs/losses/30_terms.ipynb #planned
 TERMS: dict[str, dict[str, tuple[type, dict]]] = {}  # name → variant → class, arguments; the default first
 
@@ -71,6 +77,8 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
     "A module that is registered by being defined, and that keeps the arguments it was built with."
     name = None               # in plans; a class that sets it is registered
     variants = {'plain': {}}  # their names, and the arguments that each changes; the default first
+    words = {}                # by argument, where it is a word: those there are; added to the base class's
+    ranges = {}               # by argument, where it is a number: the least and the largest; added as well
 
     def __init_subclass__(cls):
         super().__init_subclass__()
@@ -88,8 +96,7 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
         bound.apply_defaults()
         kinds = self.settable()
         self.arguments = {name: bound.arguments[name] for name in kinds}
-        for name, value in self.arguments.items():
-            _require_kind(f'{self.name or type(self).__name__}.{name}', value, kinds[name])
+        _require_declared(type(self), kinds, self.arguments)
 
     @classmethod
     def settable(cls) -> dict[str, Any]:
@@ -119,14 +126,12 @@ class Term(_Planned):
     reads_target = True           # does `generator_loss` send a gradient through the target pass?
     views = ()                    # images it wants to see beside 'image', such as 'original': see `Pass.view`
     progress = 0.                 # share of the decay that is done, in [0, 1); set before each step
+    ranges = dict(weight=(0, 10**6), width=(1, 2**14))  # width: of a discriminator's first convolution
 
     def __init__(self,
         weight: float = 1.,  # λ: the generator minimises weight · generator_loss
     ):
         super().__init__()
-        if weight < 0:
-            name = self.name or type(self).__name__
-            raise InputError(f'`{name}.weight` = {weight}: give a number, 0 or more.')
         self.weight = weight
         self.measured = {}   # what the curves of a run show, by name; a loss fills it
 

@@ -104,6 +104,7 @@ class StyleAdversarial(Term):
     name = 'style'
     variants = {'cyclegan': {}}
     trains = 'translator'
+    ranges = dict(pool=(0, 10**4))
 
     def __init__(self,
         width: int = 64,     # channels of each discriminator's first convolution

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 
 from ..core import InputError
 from .plans import Method, Restyle, Take, Train, _available, _parse_entry
-from .settings import Settings, _require_value
+from .settings import _require_settings
 
 # %% ../../nbs/methods/50_changes.ipynb #terms-of
 def _terms_of(
@@ -114,11 +114,9 @@ def include_term(
                      f'({", ".join(sorted(kind.needs)) or "nothing"}) lacks the term.')
 
 # %% ../../nbs/methods/50_changes.ipynb #setting
-def _setting(key: str, value, wanted: str = 'a setting') -> dict:
+def _setting(key: str, value, stage: str = '', wanted: str = 'a setting') -> dict:
     "{key: value} of a field of `Settings`; an `InputError` lists those there are."
-    kinds = {f.name: f.type for f in fields(Settings)}
-    if key not in kinds: raise InputError(f'"{key}" is not {wanted}. Settings are {", ".join(kinds)}.')
-    _require_value(key, value, kinds[key])
+    _require_settings({key: value}, stage, wanted)
     return {key: value}
 
 def _with_field(stage, key: str, value):
@@ -126,7 +124,7 @@ def _with_field(stage, key: str, value):
     known = [f.name for f in fields(stage) if f.name not in ('name', 'settings', 'chosen')]
     if key in known: return replace(stage, **{key: value})
     if isinstance(stage, Train):
-        new = _setting(key, value, f'one of {", ".join(known)}')
+        new = _setting(key, value, stage.name, f'one of {", ".join(known)}')
         return replace(stage, settings=stage.settings | new, chosen=stage.chosen | new)
     raise InputError(f'stage "{stage.name}" ({type(stage).__name__}) has no "{key}"; '
                      f'it has {", ".join(known)}.')
@@ -141,7 +139,7 @@ def set_value(
     if '.' in place: new = _placed(method, place, value)
     else:
         wanted = 'a setting, TERM.ARGUMENT or STAGE.FIELD'
-        new = replace(method, chosen=method.chosen | _setting(place, value, wanted))
+        new = replace(method, chosen=method.chosen | _setting(place, value, wanted=wanted))
     return _changed(new, 'set', f'{place}={value}', placed=(*method.placed, place))
 
 def _placed(method: Method, place: str, value) -> Method:

@@ -6,16 +6,17 @@
 __all__ = ['build_terms', 'Train', 'PseudoLabel', 'Split', 'Rank', 'Restyle', 'Take', 'Method', 'stage_settings', 'check_plan']
 
 # %% ../../nbs/methods/49_plans.ipynb #imports
+import math, re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
 import torch
 
-from ..core import InputError, _require_kind
+from ..core import InputError, _require_value
 from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: F401  each defines terms
 from ..losses import matching, segmentation, self_adaptive, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
-from .settings import Settings
+from .settings import Settings, _require_settings
 from ..pseudo import _WAYS
 
 # %% ../../nbs/methods/49_plans.ipynb #entry
@@ -59,15 +60,17 @@ def build_terms(
 
 # %% ../../nbs/methods/49_plans.ipynb #stage-limits
 _RANGES = dict(portion=(0, 1), cap=(0, 1), alpha=(0, 1), share=(1e-6, 1), rate=(1e-6, 1e6))
+_WORDS = dict(network=('segmentation', 'translator'), **_WAYS)
 
 def _require_fields(stage):
-    "An `InputError` unless the fields of a stage are of their types and in their ranges."
+    "An `InputError` unless the fields of a stage are of their types, in their ranges, or one of their words."
+    _require_value('stage.name', stage.name, str)
+    if not re.fullmatch(r'[\w-]{1,64}', stage.name):
+        raise InputError(f'`stage.name` = {stage.name!r}: give up to 64 letters, digits, _ and -.')
     for f in fields(stage):
-        value = getattr(stage, f.name)
-        _require_kind(f'{stage.name}.{f.name}', value, f.type)
-        low, high = _RANGES.get(f.name, (None, None))
-        if low is not None and not low <= value <= high:
-            raise InputError(f'stage "{stage.name}": {f.name} {value} is outside {low} … {high}.')
+        limits = _RANGES.get(f.name, (-math.inf, math.inf))
+        place, value = f'{stage.name}.{f.name}', getattr(stage, f.name)
+        _require_value(place, value, f.type, _WORDS.get(f.name, ()), limits)
 
 # %% ../../nbs/methods/49_plans.ipynb #train
 @dataclass(frozen=True)
@@ -86,8 +89,7 @@ class Train:
 
     def __post_init__(self):
         _require_fields(self)
-        if self.network not in ('segmentation', 'translator'):
-            raise InputError(f'`{self.name}.network` = {self.network!r}: choose segmentation or translator.')
+        for given in (self.settings, self.chosen): _require_settings(given, self.name)
 
 # %% ../../nbs/methods/49_plans.ipynb #pseudo-label
 @dataclass(frozen=True)
@@ -104,9 +106,6 @@ class PseudoLabel:
 
     def __post_init__(self):
         _require_fields(self)
-        for name, ways in _WAYS.items():
-            if (value := getattr(self, name)) not in ways:
-                raise InputError(f'`{self.name}.{name}` = {value!r}: choose {" or ".join(ways)}.')
 
 # %% ../../nbs/methods/49_plans.ipynb #split
 @dataclass(frozen=True)
@@ -163,6 +162,9 @@ class Method:
     placed: tuple[str, ...] = ()                   # places whose value the user asked for
     changes: tuple[str, ...] = ()                  # what was changed, in words: '--without aim'
     official: Callable | None = field(default=None, compare=False)  # method → what its public code did
+
+    def __post_init__(self):
+        for given in (self.settings, self.chosen): _require_settings(given)
 
     @property
     def title(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from fastcore.basics import patch
 
-from ..core import InputError, _require_kind
+from ..core import InputError, _require_value
 from ..data.transforms import AUGMENTATIONS
 from ..nets.batchnorm import BATCHNORM
 from ..nets.encoders import _RESNETS
@@ -31,17 +31,11 @@ _WORDS = dict(optimizer=('sgd', 'adam'), batchnorm=tuple(BATCHNORM), statistics=
               sampling=('uniform', 'class-balanced'), preprocessing=tuple(AUGMENTATIONS),
               normalize=('imagenet', 'caffe'), resnet=_RESNETS)
 
-def _require_value(name: str, value, annotation):
-    "An `InputError` unless a setting has its type and lies in its range, or is one of its words."
-    _require_kind(name, value, annotation)
-    words = _WORDS.get(name)
-    if words and value not in words:
-        raise InputError(f'`{name}` = {value!r}: choose one of {", ".join(words)}.')
+def _require_limits(name: str, value, annotation, stage: str = ''):
+    "An `InputError` unless a setting, of a stage or of all, has its type and range, or is one of its words."
+    limits = _RANGES.get(name, (-math.inf, math.inf))
+    _require_value(f'{stage}.{name}' if stage else name, value, annotation, _WORDS.get(name, ()), limits)
     if value == (): raise InputError(f'`{name}` = (): give one number or more.')
-    low, high = _RANGES.get(name, (-math.inf, math.inf))
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, (int, float)) and not low <= number <= high:
-            raise InputError(f'`{name}` = {value}: give {low:g} to {high:g}.')
 
 # %% ../../nbs/methods/48_settings.ipynb #settings
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ class Settings:
     test_flip: bool = False             # … and mirrored? If so, results have further rows
 
     def __post_init__(self):
-        for field in fields(self): _require_value(field.name, getattr(self, field.name), field.type)
+        for field in fields(self): _require_limits(field.name, getattr(self, field.name), field.type)
 
 # %% ../../nbs/methods/48_settings.ipynb #of-network
 @patch
@@ -94,6 +88,21 @@ def of_network(self: Settings) -> dict:
     described = {name: getattr(self, name) for name in names}
     if self.normalize == 'caffe' and self.resnet == 'torchvision': described['resnet'] = 'caffe'
     return described
+
+# %% ../../nbs/methods/48_settings.ipynb #require-setting
+def _require_settings(
+    given: dict,      # values by the names of settings
+    whose: str = '',  # a stage's name; '': of all stages
+    wanted: str = 'a setting',
+):
+    "An `InputError` unless these are settings, and may be set for that stage or for all."
+    kinds = {field.name: field.type for field in fields(Settings)}
+    for name, value in given.items():
+        if name not in kinds: raise InputError(f'"{name}" is not {wanted}. Settings are {", ".join(kinds)}.')
+        _require_limits(name, value, kinds[name], whose)
+        if whose and name != 'batchnorm' and name in Settings().of_network():
+            raise InputError(f'`{whose}.{name}` = {value}: all stages share one network; '
+                             f'give `{name}={value}`, for all.')
 
 # %% ../../nbs/methods/48_settings.ipynb #small
 _FOR_SMALL = dict(
