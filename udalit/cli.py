@@ -117,8 +117,8 @@ class _TrainingOptions:
     "Which network is trained, at which size, how long."
     steps: int = None            # of a training stage (of the longest, where they differ)
     size: str = None             # WxH at which the network sees both domains
-    backbone: str = None         # small, mobilenet_v2, vgg16, resnet18, resnet50, resnet101 (the default;
-                                 # for drawn worlds: small)
+    backbone: str = None         # DeepLab-v2 on small, mobilenet_v2, vgg16, resnet18, resnet50, resnet101
+                                 # (the default; for drawn worlds: small); or fcn8s, deeplab_v3plus, hrnet_w48
     weights: str = None          # of the backbone: a file, torchvision's name, or none (random);
                                  # default: ImageNet's where there are any
     decoders: int = None         # 2: a decoder for each domain

@@ -42,8 +42,12 @@ class Setup:
         return dict(weight=2e-4 if self.auxiliary else 1e-3, auxiliary=self.auxiliary)
 
     def classify(self, features: Tensor) -> Tensor:
-        "The class scores of pooled features, (n, c, 1, 1) → (n, k, 1, 1)."
-        return sum(head(features) for head in self.heads)
+        "The class scores of pooled features, (n, c, 1, 1) → (n, k, 1, 1), as the heads predict."
+        training = [head.training for head in self.heads]
+        for head in self.heads: head.eval()  # one vector has no batch statistics
+        try: return sum(head(features) for head in self.heads)
+        finally:
+            for head, mode in zip(self.heads, training): head.train(mode)
 
 # %% ../../nbs/losses/30_terms.ipynb #settable
 def _settable(init) -> dict[str, Any]:

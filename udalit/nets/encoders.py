@@ -6,9 +6,15 @@
 __all__ = ['Encoder']
 
 # %% ../../nbs/nets/21_encoders.ipynb #imports
-import torchvision
+from collections.abc import Callable
+from functools import partial
+
+import timm, torch, torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
+
+from .tensors import upsample
 
 # %% ../../nbs/nets/21_encoders.ipynb #dilate
 def _dilate(
@@ -26,26 +32,27 @@ def _dilate(
 
 # %% ../../nbs/nets/21_encoders.ipynb #encoder
 class Encoder(nn.Module):
-    "Stages one after the other; gives the outputs of stage `middle` and of the last."
+    "Stages one after the other; gives the outputs of stage `middle`, of the last, and of `skips`."
     def __init__(self,
         stages: dict[str, nn.Module],  # in order; names as in torchvision's network
         middle: str,                   # the stage an auxiliary head looks at
         channels: tuple[int, int],     # of the two outputs
         origin: str | None = None,     # torchvision's name of the network, where weights by name come from
-        untrained: tuple[str, ...] = (),  # stages for which torchvision has no weights
+        skips: dict[str, int] | None = None,  # further stages whose outputs a head reads, and their channels
         resnet: str = 'torchvision',   # a ResNet's form
+        convert: Callable[[dict], dict] | None = None,  # published tensors → those that its stages have
     ):
         super().__init__()
         for name, stage in stages.items(): self.add_module(name, stage)
-        self.middle, self.channels, self.origin, self.untrained = middle, channels, origin, untrained
-        self.resnet = resnet
+        self.middle, self.channels, self.origin, self.resnet = middle, channels, origin, resnet
+        self.skips, self.convert = skips or {}, convert
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        maps = images                                        # (b, 3, H, W)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps, seen = images, {}                              # (b, 3, H, W)
         for name, stage in self.named_children():
             maps = stage(maps)
-            if name == self.middle: intermediate = maps
-        return intermediate, maps                            # both (b, c, H/8, W/8)
+            if name == self.middle or name in self.skips: seen[name] = maps
+        return seen[self.middle], maps, *(seen[name] for name in self.skips)  # (b, c, H/8, W/8) and others
 
 # %% ../../nbs/nets/21_encoders.ipynb #resnet-encoder
 _RESNETS = 'torchvision', 'caffe', 'fada'
@@ -59,18 +66,38 @@ def _stride_first(net: nn.Module):
 def _resnet_encoder(
     name: str,  # 'resnet18', 'resnet50', 'resnet101' or another ResNet of torchvision
     resnet: str = 'torchvision',  # its form: 'torchvision', 'caffe' or 'fada'
+    stride: int = 8,              # or 16, for DeepLab-v3+
 ) -> Encoder:
-    "torchvision's ResNet at stride 8."
+    "torchvision's ResNet at stride 8, or at stride 16 with the output of `layer1` besides."
     net, fada = torchvision.models.get_model(name, weights=None), resnet == 'fada'
     net.maxpool.ceil_mode = not fada
     if resnet == 'caffe': _stride_first(net)
-    _dilate(net.layer3, 2, first=1 if fada else None)
-    _dilate(net.layer4, 4, first=2 if fada else None)
+    if stride == 8: _dilate(net.layer3, 2, first=1 if fada else None)
+    rate = 4 if stride == 8 else 2
+    _dilate(net.layer4, rate, first=rate//2 if fada else None)
     for layer in net.modules():
         if fada and isinstance(layer, nn.BatchNorm2d): layer.eps = 0.
     stages = {key: stage for key, stage in net.named_children() if key not in ('avgpool', 'fc')}
-    channels = net.fc.in_features//2, net.fc.in_features
-    return Encoder(stages, 'layer3', channels, origin=name, resnet=resnet)
+    last = net.fc.in_features
+    skips = {} if stride == 8 else {'layer1': last//8}
+    return Encoder(stages, 'layer3', (last//2, last), origin=name, skips=skips, resnet=resnet)
+
+# %% ../../nbs/nets/21_encoders.ipynb #vgg-classifier
+def _as_convolutions(
+    state: dict[str, Tensor],  # torchvision's VGG-16
+    pixels: int,               # of `fc6` and
+    channels: int,             # of both layers, how many are there for one that is taken
+    kernel: int,               # of `fc7`: the weight stands in its middle
+) -> dict[str, Tensor]:
+    "VGG's first two fully connected layers as `fc6` and `fc7`. Source: DeepLab (Chen et al., 2018)"
+    old = {name: state.get(f'classifier.{name}') for name in ('0.weight', '0.bias', '3.weight', '3.bias')}
+    if any(value is None or not value.isfinite().all() for value in old.values()): return state
+    if old['0.weight'].shape != (4096, 512*7*7): return state
+    new, margin = {}, (kernel//2,)*4
+    new['fc6.0.weight'] = old['0.weight'].view(4096, 512, 7, 7)[::channels, :, ::pixels, ::pixels]
+    new['fc7.0.weight'] = F.pad(old['3.weight'][::channels, ::channels, None, None], margin)
+    for layer, name in ('fc6', '0.bias'), ('fc7', '3.bias'): new[f'{layer}.0.bias'] = old[name][::channels]
+    return {name: value for name, value in state.items() if not name.startswith('classifier.')} | new
 
 # %% ../../nbs/nets/21_encoders.ipynb #vgg-encoder
 def _vgg_encoder() -> Encoder:
@@ -81,7 +108,18 @@ def _vgg_encoder() -> Encoder:
     for name, channels in (('fc6', 512), ('fc7', 1024)):
         convolution = nn.Conv2d(channels, 1024, 3, padding=4, dilation=4)
         stages[name] = nn.Sequential(convolution, nn.ReLU(inplace=True))
-    return Encoder(stages, '29', (512, 1024), origin='vgg16', untrained=('fc6', 'fc7'))
+    convert = partial(_as_convolutions, pixels=3, channels=4, kernel=3)
+    return Encoder(stages, '29', (512, 1024), origin='vgg16', convert=convert)
+
+# %% ../../nbs/nets/21_encoders.ipynb #fcn-encoder
+def _fcn_encoder() -> Encoder:
+    "torchvision's VGG-16 at stride 32 with `fc6` and `fc7` as convolutions, and its pools at 16 and 8."
+    stages = dict(torchvision.models.vgg16(weights=None).features.named_children())
+    for name, channels, size in ('fc6', 512, 7), ('fc7', 4096, 1):
+        convolution = nn.Conv2d(channels, 4096, size, padding=size//2)
+        stages[name] = nn.Sequential(convolution, nn.ReLU(inplace=True), nn.Dropout())
+    convert = partial(_as_convolutions, pixels=1, channels=1, kernel=1)
+    return Encoder(stages, '23', (512, 4096), 'vgg16', {'23': 512, '16': 256}, convert=convert)
 
 # %% ../../nbs/nets/21_encoders.ipynb #mobilenet-encoder
 def _mobilenet_encoder() -> Encoder:
@@ -91,6 +129,36 @@ def _mobilenet_encoder() -> Encoder:
     _dilate(layers[14:18], 4, first=2)
     stages = {str(i): layer for i, layer in enumerate(layers[:18])}
     return Encoder(stages, '13', (96, 320), origin='mobilenet_v2')
+
+# %% ../../nbs/nets/21_encoders.ipynb #hrnet-encoder
+def _joined(maps: list[Tensor]) -> Tensor:
+    "Maps of several sizes as one, at the first one's size."
+    return torch.cat([upsample(one, maps[0].shape[-2:]) for one in maps], dim=1)
+
+class _HRNet(nn.Module):
+    "timm's HRNet at stride 4; gives the branches of its third stage and of its last, each joined."
+    def __init__(self, name: str = 'hrnet_w48'):
+        super().__init__()
+        net = timm.create_model(name, pretrained=False)
+        stages = [f'{part}{number}' for number in (2, 3, 4) for part in ('transition', 'stage')]
+        for part in ('conv1', 'bn1', 'conv2', 'bn2', 'layer1', 'transition1', *stages):
+            if hasattr(net, part): self.add_module(part, getattr(net, part))
+        widths = [net.stage4_cfg['num_channels'][i] for i in range(4)]
+        self.channels, self.skips = (sum(widths[:3]), sum(widths)), {}
+        self.origin = f'timm/{name}.ms_in1k'
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # (b, 3, H, W)
+        height, width = images.shape[-2:]
+        whole = F.pad(images, (0, -width % 32, 0, -height % 32))  # its branches halve three more times
+        maps = F.relu(self.bn1(self.conv1(whole)))
+        branches = [self.layer1(F.relu(self.bn2(self.conv2(maps))))]
+        for number in 2, 3, 4:
+            moves = getattr(self, f'transition{number - 1}')
+            branches = [move(branches[min(i, len(branches) - 1)]) for i, move in enumerate(moves)]
+            branches = getattr(self, f'stage{number}')(branches)
+            if number == 3: middle = _joined(branches)
+        height, width = -(-height//4), -(-width//4)
+        return middle[..., :height, :width], _joined(branches)[..., :height, :width]  # (b, c, H/4, W/4)
 
 # %% ../../nbs/nets/21_encoders.ipynb #residual
 class _Residual(nn.Module):

@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from ..core import InputError
 from .batchnorm import set_batchnorm
-from .encoders import _RESNETS, _mobilenet_encoder, _resnet_encoder, _small_encoder, _vgg_encoder
+from .encoders import _RESNETS, _HRNet, _fcn_encoder, _mobilenet_encoder, _resnet_encoder
+from .encoders import _small_encoder, _vgg_encoder
+from .tensors import upsample
 from .weights import _IMAGENET, _encoder_weights, _published, load_encoder
 
 # %% ../../nbs/nets/24_generators.ipynb #maps
@@ -53,8 +56,8 @@ class Generator(nn.Module):
     head_modules = ('heads', 'auxiliary')  # what learns at a rate of its own: `udalit.training.optimisers`
 
     def __init__(self,
-        encoder: nn.Module,                 # images -> (intermediate, features); has `.channels`, a pair
-        heads: list[nn.Module],             # each: features -> logits
+        encoder: nn.Module,                 # images -> (intermediate, features, *skips); has `.channels`, two
+        heads: list[nn.Module],             # each: features, *skips -> logits
         num_classes: int,
         auxiliary: nn.Module | None = None, # intermediate -> logits
         normalize: str = 'imagenet',        # how its images are normalised: 'imagenet' or 'caffe'
@@ -66,11 +69,54 @@ class Generator(nn.Module):
         self.normalize, self.decoders = normalize, decoders
 
     def forward(self, images: Tensor, domain: str = 'target') -> Maps:  # (b, 3, H, W)
-        intermediate, features = self.encoder(images)           # (b, c, h, w)
-        heads = tuple(head(features) for head in self.heads)    # each (b, k, h, w)
+        intermediate, features, *skips = self.encoder(images)   # (b, c, h, w)
+        heads = tuple(head(features, *skips) for head in self.heads)  # each (b, k, h, w)
         aux = None if self.auxiliary is None else self.auxiliary(intermediate)
         logits = sum(heads) if self.decoders == 1 else heads[domain == 'target']
         return Maps(features, logits, aux, heads if len(heads) > 1 else ())
+
+# %% ../../nbs/nets/24_generators.ipynb #fcn-head
+class _FCN8sHead(nn.Module):
+    "Scores at strides 32, 16 and 8, summed at 8. Source: FCN (Long et al., 2015)"
+    def __init__(self, channels: int, num_classes: int, skips: dict[str, int]):
+        super().__init__()
+        layers = [nn.Conv2d(width, num_classes, 1) for width in (channels, *skips.values())]
+        self.score, self.on_skips = layers[0], nn.ModuleList(layers[1:])
+        for layer in layers:
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor, *skips: Tensor) -> Tensor:  # (b, c, H/32, W/32); H/16, H/8
+        scores = self.score(features)
+        for layer, maps in zip(self.on_skips, skips): scores = upsample(scores, maps.shape[-2:]) + layer(maps)
+        return scores                                               # (b, k, H/8, W/8)
+
+# %% ../../nbs/nets/24_generators.ipynb #plus-head
+class _DeepLabV3PlusHead(nn.Module):
+    "Pyramid and decoder of DeepLab-v3+, to stride 4. Source: DeepLab-v3+ (Chen et al., 2018)"
+    def __init__(self, channels: int, num_classes: int, skips: dict[str, int], width: int = 256):
+        super().__init__()
+        norm = Conv2dNormActivation
+        dilated = [norm(channels, width, 3, dilation=rate) for rate in (6, 12, 18)]
+        self.branches = nn.ModuleList([norm(channels, width, 1), *dilated])
+        self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, width, 1), nn.ReLU())
+        self.project = nn.Sequential(norm(5*width, width, 1), nn.Dropout())
+        self.narrow = norm(*skips.values(), 48, 1)
+        self.decoder = nn.Sequential(norm(width + 48, width, 3), norm(width, width, 3))
+        self.score = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, features: Tensor, skip: Tensor | None = None) -> Tensor:  # (b, c, H/16, W/16); H/4
+        pooled = self.pooled(features).expand(-1, -1, *features.shape[-2:])
+        maps = self.project(torch.cat([*(branch(features) for branch in self.branches), pooled], dim=1))
+        if skip is None: low = maps.new_zeros(len(maps), 48, *maps.shape[-2:])  # SIM's code has none to give
+        else: low = self.narrow(skip)
+        maps = torch.cat([upsample(maps, low.shape[-2:]).to(low.dtype), low], dim=1)
+        return self.score(self.decoder(maps))                                   # (b, k, H/4, W/4)
+
+# %% ../../nbs/nets/24_generators.ipynb #hrnet-head
+def _fcn_head(channels: int, num_classes: int, skips: dict[str, int] | None = None) -> nn.Sequential:
+    "HRNet's head: two 1×1 convolutions. Source: HRNet (Wang et al., 2020)"
+    return nn.Sequential(Conv2dNormActivation(channels, channels, 1), nn.Conv2d(channels, num_classes, 1))
 
 # %% ../../nbs/nets/24_generators.ipynb #backbones
 BACKBONES = {
@@ -80,13 +126,28 @@ BACKBONES = {
     'vgg16': _vgg_encoder,
     'mobilenet_v2': _mobilenet_encoder,
     'small': _small_encoder,
+    'fcn8s': _fcn_encoder,
+    'deeplab_v3plus': partial(_resnet_encoder, 'resnet101', stride=16),
+    'hrnet_w48': _HRNet,
 }
+
+_OWN_HEADS = {'fcn8s': _FCN8sHead, 'deeplab_v3plus': _DeepLabV3PlusHead, 'hrnet_w48': _fcn_head}
+_OWN_AUXILIARY = {'fcn8s': partial(nn.Conv2d, kernel_size=1), 'hrnet_w48': _fcn_head}  # others: ASPP
 
 # %% ../../nbs/nets/24_generators.ipynb #require-backbone
 def _require_backbone(name: str):
     "An `InputError` unless there is a backbone of that name."
     if name not in BACKBONES:
         raise InputError(f'{name!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
+
+def _require_counts(num_classes: int, heads: int, decoders: int):
+    "An `InputError` unless a network can have as many classes, heads and decoders."
+    if num_classes < 2:
+        raise InputError(f'`num_classes` is {num_classes}; at least 2 are needed (object and background).')
+    if heads < 1: raise InputError(f'`heads` is {heads}; at least 1 is needed.')
+    if decoders not in (1, 2) or (decoders == 2 and heads > 1):
+        raise InputError(f'`decoders` is {decoders}, `heads` {heads}: two domains need 1 decoder or 2, '
+                         'and two decoders have one head each.')
 
 def _encoder(
     backbone: str,
@@ -115,23 +176,24 @@ def deeplab_v2(
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
     resnet: str | None = None,         # a ResNet's form: 'torchvision', 'caffe', 'fada'; None: as `normalize`
 ) -> Generator:
-    "The papers' segmentation network, at stride 8."
+    "The papers' segmentation network, DeepLab-v2 at stride 8; or another one of `BACKBONES`."
     _require_backbone(backbone)
-    if num_classes < 2:
-        raise InputError(f'`num_classes` is {num_classes}; at least 2 are needed (object and background).')
-    if heads < 1: raise InputError(f'`heads` is {heads}; at least 1 is needed.')
-    if decoders not in (1, 2) or (decoders == 2 and heads > 1):
-        raise InputError(f'`decoders` is {decoders}, `heads` {heads}: two domains need 1 decoder or 2, '
-                         'and two decoders have one head each.')
+    _require_counts(num_classes, heads, decoders)
     encoder = _encoder(backbone, normalize, resnet)
     if weights not in (None, 'none'): load_encoder(encoder, weights, normalize)
     if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
     middle, channels = encoder.channels
-    on_features = [ASPP(channels, num_classes, dilations) for _ in range(max(heads, decoders))]
-    on_middle = ASPP(middle, num_classes, dilations) if auxiliary else None
+    pyramid = partial(ASPP, num_classes=num_classes, dilations=dilations)
+    head, on_middle = pyramid, None
+    if backbone in _OWN_HEADS:
+        head = partial(_OWN_HEADS[backbone], num_classes=num_classes, skips=encoder.skips)
+    on_features = [head(channels) for _ in range(max(heads, decoders))]
+    if auxiliary and backbone in _OWN_AUXILIARY: on_middle = _OWN_AUXILIARY[backbone](middle, num_classes)
+    elif auxiliary: on_middle = pyramid(middle)
+    set_batchnorm(encoder, batchnorm)  # heads are new: theirs, if they have any, is free
     generator = Generator(encoder, on_features, num_classes, on_middle, normalize, decoders)
     generator.backbone = backbone
-    return set_batchnorm(generator, batchnorm)
+    return generator
 
 # %% ../../nbs/nets/24_generators.ipynb #first-weights
 def _first_weights(

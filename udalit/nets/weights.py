@@ -58,12 +58,16 @@ class _Published(NamedTuple):
     def path(self) -> Path: return Path(torch.hub.get_dir())/'checkpoints'/self.file
 
 def _published(origin: str | None) -> dict[str, _Published]:
-    "All weights of a network of torchvision, by name."
+    "All weights of a network of torchvision, or timm's of ImageNet, by name."
+    if origin and origin.startswith('timm/'):
+        place = f'https://huggingface.co/{origin}/resolve/main/model.safetensors'
+        weights = _Published(place, f'{Path(origin).name}.safetensors')
+        return {'DEFAULT': weights, _IMAGENET: weights}
     known = torchvision.models.get_model_weights(origin).__members__ if origin else {}
     return {name: _Published(weights.url, Path(weights.url).name) for name, weights in known.items()}
 
 def _named_weights(
-    origin: str | None,  # torchvision's name of the network
+    origin: str | None,  # torchvision's name of the network, or 'timm/…'
     name: str,           # such as 'DEFAULT', or in full 'DeepLabV3_ResNet101_Weights.DEFAULT'
 ) -> _Published:
     "The weights of that name; nothing is downloaded yet."
@@ -144,7 +148,7 @@ def _encoder_weights(
     normalize: str | None = None,  # as in `load_encoder`
 ) -> tuple[dict[str, Tensor], _Coverage]:
     "The tensors that fit an encoder, and how much of it they fill."
-    origin, untrained = getattr(encoder, 'origin', None), getattr(encoder, 'untrained', ())
+    origin, convert = getattr(encoder, 'origin', None), getattr(encoder, 'convert', None)
     if Path(weights).is_file() or Path(weights).suffix in ('.pth', '.pt', '.safetensors'):
         state = read_weights(weights)
     else:
@@ -152,9 +156,9 @@ def _encoder_weights(
         if normalize is not None: _require_named(encoder, normalize)
         state = _fetch(named)
     state = {_PREFIXES.sub('', name): value for name, value in state.items()}
+    if convert is not None: state = convert(state)
     own, seen = encoder.state_dict(), _pixels(state)
-    wanted = {name: value for name, value in own.items()
-              if name.split('.')[0] not in untrained and not name.endswith('num_batches_tracked')}
+    wanted = {name: value for name, value in own.items() if not name.endswith('num_batches_tracked')}
     coverage = _coverage(state, wanted)
     if coverage.share < 0.95:
         raise InputError(f'{weights}: fills {coverage.share:.0%} of the encoder ({origin}), 95 % are needed. '
@@ -222,7 +226,8 @@ def _own_names(
     reads = {part[1]: state[name].shape[1] for name, part in parts.items() if part and state[name].ndim == 4}
     if not reads or not hasattr(generator, 'encoder'): return state
     heads = {name: _public_head(name, reads, generator) for name in reads}
-    dilations = [branch.dilation[0] for branch in getattr(generator.heads[0], 'branches', ())]
+    branches = getattr(generator.heads[0], 'branches', ())
+    dilations = [branch.dilation[0] for branch in branches if isinstance(branch, nn.Conv2d)]
     renamed = {name: value for name, value in own.items() if name.endswith('num_batches_tracked')}
     for name, value in state.items():
         if parts[name] is None: renamed[f'encoder.{_PREFIXES.sub("", name)}'] = value
