@@ -211,7 +211,7 @@ def experiment(
 
 def _begin(out, network, task, method, settings, seed, options, about):
     "Refuse another run's folder; else check the data, and write down what the network is."
-    processes = _new_accelerator(options, settings.accumulate).num_processes
+    processes = _new_accelerator(options).num_processes
     _plan_run(out, network, task, method, settings, seed, options, processes)
     _describe_model(out, about)
     _require_space(out, 40*sum(p.numel() for p in network.parameters()))

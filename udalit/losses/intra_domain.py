@@ -162,6 +162,7 @@ class ModelRegularization(Term):
     name = 'kld'
     variants = {'model': {}}
     needs = {'target', 'labels'}
+    mean_over = 'target'
 
     def __init__(self, weight: float = 0.1): super().__init__(weight)
 

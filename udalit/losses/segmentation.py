@@ -39,6 +39,7 @@ class Segmentation(Term):
     needs = {'source'}
     reads_target = False
     domain = 'source'  # whose labels
+    mean_over = 'source'
     words = dict(view=('image', 'original'))
     ranges = dict(auxiliary=(0, 10**6), focus=(0, 100), temperature=(1e-3, 10**6))
 
@@ -76,7 +77,7 @@ class TargetSegmentation(Segmentation):
     variants = {'cross-entropy': {}}
     needs = {'target', 'labels'}
     reads_target = True
-    domain = 'target'
+    domain = mean_over = 'target'
 
     @classmethod
     def built_for(cls, setup): return {}

@@ -128,6 +128,7 @@ class Term(_Planned):
     trains = 'segmentation'       # the segmentation network, or a 'translator' of images
     has_auxiliary = False         # is there a NAME_aux, the same at the auxiliary head?
     reads_target = True           # does `generator_loss` send a gradient through the target pass?
+    mean_over = None              # 'source', 'target': is the loss a mean over that domain's labelled pixels?
     views = ()                    # images it wants to see beside 'image', such as 'original': see `Pass.view`
     progress = 0.                 # share of the decay that is done, in [0, 1); set before each step
     ranges = dict(weight=(0, 10**6), width=(1, 2**14))  # width: of a discriminator's first convolution

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 from safetensors.torch import load_file
 from torch import nn
@@ -30,6 +29,7 @@ from ..predict import _device_of, _evaluating
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
 from .identity import _Request, stage_records
 from .stages import _STAGES, RunOptions, _StageContext, _ready, _require_taken
+from ..training.step import _plain_accelerator
 from ..training.watch import Journal
 
 # %% ../../nbs/runs/67_fit.ipynb #require-fit
@@ -57,14 +57,22 @@ def _require_fit(
         if stage.source == 'oracle': task.oracle()
 
 # %% ../../nbs/runs/67_fit.ipynb #new-accelerator
-def _new_accelerator(options: RunOptions, accumulate: int = 1) -> Accelerator:
-    "Device, precision and processes, for steps of `accumulate` forward passes."
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+def _new_accelerator(options: RunOptions) -> Accelerator:
+    "Device, precision and processes."
     patient = InitProcessGroupKwargs(timeout=timedelta(days=1))  # others wait while one writes labels
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
     cpu = options.device == 'cpu' or several and not torch.cuda.is_available()
-    return Accelerator(mixed_precision=options.precision, gradient_accumulation_steps=accumulate,
-                       kwargs_handlers=[patient], cpu=cpu)
+    return _plain_accelerator(options.precision, cpu, kwargs_handlers=[patient])
+
+def _unheeded(options: RunOptions, settings: Settings) -> str:
+    "For the log: variables of Accelerate that ask for something else than the run's settings; '' if none."
+    told = dict(MIXED_PRECISION=options.precision, GRADIENT_ACCUMULATION_STEPS=str(settings.accumulate))
+    if options.device != 'cpu': told['USE_CPU'] = 'false'
+    variables = {f'ACCELERATE_{name}': value for name, value in told.items()}
+    others = [f'{name}={os.environ[name]}' for name, value in variables.items()
+              if os.environ.get(name, value).lower() != value]
+    if not others: return ''
+    return f'{", ".join(others)} not heeded: `precision`, `accumulate` and `device` of the run count.'
 
 # %% ../../nbs/runs/67_fit.ipynb #describe-run
 def _describe_run(request: _Request) -> dict:
@@ -212,7 +220,7 @@ def fit(
     settings = settings or _own_settings(method, network)
     _require_fit(network, task, method, settings, out)
     stages = _stages_until(method, options.until)
-    accelerator = _new_accelerator(options, settings.accumulate)
+    accelerator = _new_accelerator(options)
     asked = network, task, method, settings, seed, options, accelerator.num_processes
     about, begun = _plan_run(out, *asked), (out/'settings.json').exists()
     journal = Journal(out, accelerator.is_main_process and options.progress)
@@ -223,8 +231,8 @@ def fit(
         if accelerator.is_main_process: _begin_run(out, about, network)
         accelerator.wait_for_everyone()
         run = open_run(out)
-        said = _outlook(run, stages)
-        if said and accelerator.is_main_process: journal.say(said)
+        for said in (_unheeded(options, settings), _outlook(run, stages)):
+            if said and accelerator.is_main_process: journal.say(said)
         network = _ready(network, accelerator)
         context = _StageContext(run, method, network, task, settings, accelerator, journal, seed, options)
         for stage in stages: _make_stage(stage, context)

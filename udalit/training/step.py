@@ -6,14 +6,16 @@
 __all__ = ['Trainer']
 
 # %% ../../nbs/training/61_step.ipynb #imports
-import contextlib
+import contextlib, os
 from collections.abc import Iterable, Iterator
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from ..labels import IGNORE
 from ..losses.terms import Term
 from ..methods.settings import Settings
 from ..nets.passes import Pass, _detached, forward_pass
@@ -41,6 +43,19 @@ def _average_gradients(parameters: Iterable[Tensor], accelerator: Accelerator):
     parts = mean.split([gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts): gradient.copy_(part.view_as(gradient))
 
+# %% ../../nbs/training/61_step.ipynb #accelerator
+@contextlib.contextmanager
+def _without_variables(prefix: str):
+    "Within, no environment variable begins with `prefix`."
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
+    try: yield
+    finally: os.environ.update(hidden)
+
+def _plain_accelerator(precision: str = 'no', cpu: bool = True, **options) -> Accelerator:
+    "Accelerate as the arguments have it, whatever the environment or another run of this process has."
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    with _without_variables('ACCELERATE_'): return Accelerator(mixed_precision=precision, cpu=cpu, **options)
+
 # %% ../../nbs/training/61_step.ipynb #trainer
 class Trainer:
     "A network, its terms and their optimisers: everything that one stage trains."
@@ -51,7 +66,7 @@ class Trainer:
         accelerator: Accelerator | None = None,  # None: this CPU, float32
     ):
         self.settings = settings
-        self.accelerator = accelerator or Accelerator(cpu=True)
+        self.accelerator = accelerator or _plain_accelerator()
         self.device = self.accelerator.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
         exact = torch.float64 if self._is_exact() else None  # the terms are as precise as the network
@@ -59,21 +74,21 @@ class Trainer:
         self.adversaries = {name: term for name, term in terms.items() if term.adversarial}
         self.views = tuple(sorted({view for term in terms.values() for view in term.views}))
 
-        optimizer = generator_optimizer(network, settings)
-        self.schedule = poly_schedule(optimizer, settings)
-        self.optimizer = self._prepare(optimizer)
+        self.optimizer = generator_optimizer(network, settings)
+        self.schedule = self._scheduled(self.optimizer)
         if self.adversaries:
-            optimizer = discriminator_optimizer(self.terms, settings)
-            self.d_schedule = poly_schedule(optimizer, settings, settings.discriminator_poly)
-            self.d_optimizer = self._prepare(optimizer)
+            self.d_optimizer = discriminator_optimizer(self.terms, settings)
+            self.d_schedule = self._scheduled(self.d_optimizer, settings.discriminator_poly)
 
     def _is_exact(self) -> bool:
         "Is the network in float64?"
         return next(self.network.parameters()).dtype == torch.float64
 
-    def _prepare(self, optimizer):
-        "The optimiser under Accelerate: scaling in fp16, and a step after the last of several batches only."
-        return self.accelerator.prepare_optimizer(optimizer, device_placement=False)
+    def _scheduled(self, optimizer, decay: bool = True):
+        "The schedule of an optimiser, which moves it with each of its steps."
+        schedule = poly_schedule(optimizer, self.settings, decay)
+        optimizer.register_step_post_hook(lambda *_: schedule.step())
+        return schedule
 
 # %% ../../nbs/training/61_step.ipynb #see
 def _to_device(batch: dict, device) -> dict:
@@ -101,15 +116,30 @@ def _passes(self: Trainer, source: dict | None, target: dict | None) -> tuple:
 
 # %% ../../nbs/training/61_step.ipynb #update
 @patch
-def _update(self: Trainer, loss: Tensor, optimizer, schedule):
-    "Backward, and at the end of an accumulation a step of `optimizer` and its schedule."
-    self.accelerator.backward(loss)
-    if self.accelerator.sync_gradients:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
-        _average_gradients(parameters, self.accelerator)
-    optimizer.step()
+def _update(self: Trainer, loss: Tensor, optimizer, last: bool = True):
+    "Backward; after the last batch of a step an update, with the gradients of all processes."
+    scaler, loss = self.accelerator.scaler, loss/self.settings.accumulate
+    if scaler is not None: loss = scaler.scale(loss)
+    loss.backward()
+    if not last: return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
+    _average_gradients(parameters, self.accelerator)
+    if scaler is None: optimizer.step()
+    else: scaler.step(optimizer)
     optimizer.zero_grad()
-    if self.accelerator.sync_gradients: schedule.step()
+
+# %% ../../nbs/training/61_step.ipynb #shares
+@patch
+def _shares(self: Trainer, pairs: list[tuple]) -> list[dict[str, Tensor]]:
+    "For each pair, and each domain of it: labelled pixels, where the mean of the step's batches is 1."
+    number = len(pairs)*self.accelerator.num_processes
+    if number == 1: return [{}]
+    counts = [[0 if batch is None or 'label' not in batch else (batch['label'] != IGNORE).sum().item()
+               for batch in pair] for pair in pairs]
+    counts = torch.tensor(counts, device=self.device)        # (pairs, 2)
+    total = self.accelerator.reduce(counts.sum(0), 'sum')    # of all processes
+    kind = torch.float64 if self._is_exact() else torch.float32
+    return [dict(source=source, target=target) for source, target in (number*counts).to(kind)/total.clamp(1)]
 
 # %% ../../nbs/training/61_step.ipynb #measure
 @patch
@@ -125,34 +155,46 @@ def _measure(self: Trainer, losses: dict[str, Tensor], domain_pass) -> dict[str,
         seen[domain_pass.prediction.flatten()] = 1
     return measured | dict(seen=seen)
 
+# %% ../../nbs/training/61_step.ipynb #mean-measured
+def _mean_measured(measured: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    "Means of what the batches of a step measured; `seen` in any of them."
+    if len(measured) == 1: return measured[0]
+    values = {key: torch.stack([one[key] for one in measured]) for key in measured[0]}
+    return {key: value.amax(0) if key == 'seen' else value.mean(0) for key, value in values.items()}
+
 # %% ../../nbs/training/61_step.ipynb #step
 @patch
 def step(
     self: Trainer,
     batches: Iterator[tuple[dict | None, dict | None]],  # pairs of source and target, either may be None
 ) -> dict[str, Tensor]:                                  # scalars by name, and `seen` (k,), on the device
-    "One optimiser step over `accumulate` pairs of batches; gives what the last of them measured."
+    "One optimiser step over `accumulate` pairs of batches; gives the means of what was measured."
     self.network.train()
     self.terms.train()
     progress = self.schedule.last_epoch/(self.settings.horizon*self.settings.steps)
     for term in self.terms.values(): term.progress = progress
 
-    for _ in range(self.settings.accumulate):
-        with self.accelerator.accumulate():
-            with self.accelerator.autocast():
-                source, target = self._passes(*next(batches))
-                losses = {name: term.generator_loss(source, target) for name, term in self.terms.items()}
-            total = sum(term.weight*losses[name] for name, term in self.terms.items())
-            self._update(total, self.optimizer, self.schedule)
+    pairs, measured = [next(batches) for _ in range(self.settings.accumulate)], []
+    for pair, shares in zip(pairs, self._shares(pairs)):
+        last = len(measured) == len(pairs) - 1
+        with self.accelerator.autocast():
+            source, target = self._passes(*pair)
+            losses = {name: term.generator_loss(source, target) for name, term in self.terms.items()}
+        for name, term in self.terms.items():
+            if term.mean_over in shares: losses[name] = losses[name]*shares[term.mean_over]
+        total = sum(term.weight*losses[name] for name, term in self.terms.items())
+        self._update(total, self.optimizer, last)
 
-            if self.adversaries:
-                source, target = _detached(source), _detached(target)
-                with self.accelerator.autocast():
-                    d_losses = {f'{name}_d': term.discriminator_loss(source, target)
-                                for name, term in self.adversaries.items()}
-                self._update(sum(d_losses.values()), self.d_optimizer, self.d_schedule)
-                losses |= d_losses
-    return self._measure({'loss': total, **losses}, source if target is None else target)
+        if self.adversaries:
+            source, target = _detached(source), _detached(target)
+            with self.accelerator.autocast():
+                d_losses = {f'{name}_d': term.discriminator_loss(source, target)
+                            for name, term in self.adversaries.items()}
+            self._update(sum(d_losses.values()), self.d_optimizer, last)
+            losses |= d_losses
+        measured.append(self._measure({'loss': total, **losses}, source if target is None else target))
+    if self.accelerator.scaler is not None: self.accelerator.scaler.update()
+    return _mean_measured(measured)
 
 # %% ../../nbs/training/61_step.ipynb #state
 @patch

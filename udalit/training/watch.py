@@ -97,6 +97,27 @@ def _saturated(
     return (f'{", ".join(sure)} above 99.5 % for {reports} reports: the discriminator is never wrong, '
             'its gradient says little. Lower its learning rate, or raise λ.')
 
+# %% ../../nbs/training/62_watch.ipynb #idle
+def _idle(
+    rows: list[dict],    # reports, oldest first
+    reports: int = 10,   # how many of the last must agree
+) -> str | None:
+    "Which discriminator learns nothing: half of its answers are right, and its loss stands still."
+    recent = rows[-reports:]
+    if len(recent) < reports: return None
+    def stands(key, middle=None, around=0.):
+        values = [row.get(key, float('nan')) for row in recent]
+        middle = sum(values)/reports if middle is None else middle
+        return all(abs(value - middle) <= around for value in values)
+    idle = []
+    for key in [key for key in recent[-1] if key.endswith('_accuracy')]:
+        loss = key.removesuffix('accuracy') + 'd'
+        same_loss = stands(loss, around=.01*abs(recent[-1].get(loss, 0)))
+        if stands(key, .5, .001) or stands(key, .5, .01) and same_loss: idle.append(key)
+    if not idle: return None
+    return (f'{", ".join(idle)} at 50 % for {reports} reports: the discriminator learns nothing. '
+            'Raise its learning rate, or see whether both domains reach it.')
+
 # %% ../../nbs/training/62_watch.ipynb #collapsed
 def _collapsed(
     rows: list[dict],   # reports, oldest first
@@ -193,7 +214,8 @@ def _examine(self: Watch, values: Tensor, keys: list[str], names: list[list[str]
     not_finite = _not_finite(values, keys, names)
     signs = dict(finite=not_finite)
     if step > self.steps/4:
-        signs |= dict(saturated=_saturated(self.rows), collapsed=_collapsed(self.rows, self.num_classes))
+        signs |= dict(saturated=_saturated(self.rows), idle=_idle(self.rows),
+                      collapsed=_collapsed(self.rows, self.num_classes))
     for kind, sign in signs.items():
         if sign and kind not in self.warned:
             self.warned.add(kind)
