@@ -6,6 +6,8 @@
 __all__ = ['generator_optimizer', 'discriminator_optimizer', 'poly_schedule']
 
 # %% ../../nbs/training/60_optimisers.ipynb #imports
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -42,13 +44,15 @@ class _RepeatedSGD(torch.optim.Optimizer):
         super().__init__(groups, defaults)
 
     @torch.no_grad()
-    def step(self):
-        "Move all weights that have a gradient."
+    def step(self, closure: Callable | None = None):
+        "Move all weights that have a gradient, after calling `closure`, which may compute it."
+        with torch.enable_grad(): loss = closure() if closure is not None else None
         for group in self.param_groups:
             weights = [weight for weight in group['params'] if weight.grad is not None]
             gradients = [weight.grad for weight in weights]
             for _ in range(group['times'] if weights else 0):
                 gradients = self._pass(group, weights, gradients)
+        return loss
 
     def _pass(self, group: dict, weights: list, gradients: list) -> list:
         "Move `weights` once; gives the gradients with the weight decay that the next pass finds in them."
