@@ -47,9 +47,10 @@ class OutputAdversarial(Term):
         auxiliary: bool = False,  # align the auxiliary head instead of the main output?
         width: int = 64,          # channels of the discriminator's first convolution
         halved: bool = False,     # the mean of D's two losses, not their sum, as in AdaptSegNet's lineage?
+        upsampled: bool = False,  # judge what D says at image size, as PixIntraDA has IntraDA do?
     ):
         super().__init__(weight)
-        self.auxiliary, self.halved = auxiliary, halved
+        self.auxiliary, self.halved, self.upsampled = auxiliary, halved, upsampled
         self.discriminator = OutputDiscriminator(num_classes, width)
 
     @classmethod
@@ -63,11 +64,15 @@ class OutputAdversarial(Term):
     def shown(self, level) -> Tensor: return level.probabilities
     def check(self, maps): _require_heads(maps, self.auxiliary)
 
+    def scores(self, domain_pass) -> Tensor:
+        "What the discriminator says: (b, 1, H/32, W/32) logits, or (b, 1, H, W) if `upsampled`."
+        return self.discriminator(self.seen(domain_pass), domain_pass.size if self.upsampled else None)
+
     def generator_loss(self, source, target):
-        with frozen(self.discriminator): return domain_loss(self.discriminator(self.seen(target)), SOURCE)
+        with frozen(self.discriminator): return domain_loss(self.scores(target), SOURCE)
 
     def discriminator_loss(self, source, target):
-        on_source, on_target = self.discriminator(self.seen(source)), self.discriminator(self.seen(target))
+        on_source, on_target = self.scores(source), self.scores(target)
         self.measured['accuracy'] = domain_accuracy(on_source.detach(), on_target.detach())
         loss = domain_loss(on_source, SOURCE) + domain_loss(on_target, TARGET)
         return loss/2 if self.halved else loss

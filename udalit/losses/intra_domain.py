@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['split_pixels', 'easy_share', 'pixel_domain_loss', 'pixel_fooling_loss', 'continuous_index', 'continuous_loss',
-           'continuous_fooling_loss', 'PixelAdversarial', 'ContinuousAdversarial', 'kld_loss', 'ModelRegularization']
+           'continuous_fooling_loss', 'PixelAdversarial', 'LiteralAdversarial', 'ContinuousAdversarial', 'kld_loss',
+           'ModelRegularization']
 
 # %% ../../nbs/losses/38_intra_domain.ipynb #imports
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -57,6 +59,32 @@ def pixel_fooling_loss(
 ) -> Tensor:         # scalar ≥ 0
     "G's step: binary cross-entropy of the hard pixels to 0. Source: PIX-6"
     return _masked_mean(F.softplus(single(scores).squeeze(1)), hard)
+
+# %% ../../nbs/losses/38_intra_domain.ipynb #log-of-sum
+def _log_of_sum(
+    logs: Tensor,  # (b, H, W): logarithms of what is summed
+    mask: Tensor,  # (b, H, W) bool
+) -> Tensor:       # scalar
+    "Log of the sum over an image's masked pixels, the mean over images that have some; else 0 with a graph."
+    there = mask.flatten(1).any(1)  # (b,)
+    logs = logs.masked_fill(~mask & there[:, None, None], -torch.inf)
+    return logs.flatten(1).logsumexp(1).where(there, 0).sum()/there.sum().clamp(min=1)
+
+# %% ../../nbs/losses/38_intra_domain.ipynb #literal
+def _literal_domain_loss(
+    scores: Tensor,  # (b, 1, H, W) logits of D
+    hard: Tensor,    # (b, H, W) bool
+) -> Tensor:         # scalar, falling as images grow
+    "D's step as printed: minus the logs of two sums. Source: PIX-6"
+    scores = single(scores).squeeze(1)
+    return -_log_of_sum(F.logsigmoid(scores), hard) - _log_of_sum(F.logsigmoid(-scores), ~hard)
+
+def _literal_fooling_loss(
+    scores: Tensor,  # (b, 1, H, W) logits of D
+    hard: Tensor,    # (b, H, W) bool
+) -> Tensor:         # scalar, falling as images grow
+    "G's step as printed: minus the log of the hard pixels' sum. Source: PIX-6"
+    return -_log_of_sum(F.logsigmoid(-single(scores).squeeze(1)), hard)
 
 # %% ../../nbs/losses/38_intra_domain.ipynb #index
 def continuous_index(
@@ -131,6 +159,18 @@ class PixelAdversarial(Term):
     def domain_loss(self, scores, hard, target):
         self.measured['accuracy'] = ((scores.detach().squeeze(1) > 0) == hard).float().mean()
         return pixel_domain_loss(scores, hard)
+
+# %% ../../nbs/losses/38_intra_domain.ipynb #literal-term
+class LiteralAdversarial(PixelAdversarial):
+    "PLA as printed: logs of sums. Source: PIX-6"
+    name = 'intra'
+    variants = {'literal': {}}
+
+    def fooling_loss(self, scores, hard): return _literal_fooling_loss(scores, hard)
+
+    def domain_loss(self, scores, hard, target):
+        super().domain_loss(scores, hard, target)  # for the accuracy that it measures
+        return _literal_domain_loss(scores, hard)
 
 # %% ../../nbs/losses/38_intra_domain.ipynb #continuous-term
 class ContinuousAdversarial(PixelAdversarial):

@@ -36,11 +36,12 @@ def _intrada_official(method: Method) -> Method:
     _, labels, rank, intra = _untranslated(method).stages
     stages = Train('inter', _ADVENT), labels, rank, intra
     settings = dict(auxiliary=True, repeat_backbone=True, **_CAFFE)
-    return _halved(replace(method, stages=stages, settings=settings))
+    return _halved(replace(method, stages=stages, settings=settings, by_task={}))
 
 def intrada() -> Method:
     "Stage I from source to target, then ADVENT from easy to hard target images. Source: PIX-INTRA"
     return _translated(Method('intrada', 'image-level adaptation from easy to hard target images', (
         _INTER,
         PseudoLabel('labels', 'inter', **_ARG_MAX), Rank('rank', 'labels'),
-        Train('intra', _ADVENT, source='rank', target='rank')), _STAGE_II, official=_intrada_official))
+        Train('intra', _ADVENT, source='rank', target='rank')), _STAGE_II, official=_intrada_official,
+        by_task={'gta5-cityscapes': {f'intra.{name}.upsampled': True for name in ('adv', 'adv_aux')}}))
