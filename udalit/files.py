@@ -7,6 +7,8 @@ __all__ = ['read_image', 'read_ids', 'write_image', 'write_ids']
 
 # %% ../nbs/02_files.ipynb #imports
 import contextlib, fnmatch, os, struct, zlib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import cv2
@@ -206,8 +208,18 @@ def _path_of(
     suffix: str = '.png',
 ) -> Path:
     "The file in `folder` for a sample's name; a name that leads out of the folder is an `InputError`."
-    anchored = PurePosixPath(name).anchor or PureWindowsPath(name).anchor
-    if not name or anchored or '..' in PureWindowsPath(name).parts:
-        raise InputError(f'the sample named {name!r} cannot be stored under this name. '
-                         'Give names without "..", a leading slash or a drive.')
+    windows = PureWindowsPath(name) if isinstance(name, str) else PureWindowsPath('..')
+    anchored = windows.anchor or windows.root or PurePosixPath(windows.as_posix()).anchor
+    long = any(len(part.encode('utf-8', 'replace')) > 230 for part in windows.parts)
+    if not windows.name or anchored or long or '..' in windows.parts or '\0' in name:
+        raise InputError(f'the sample named {name!r} cannot be stored under this name. Give strings of at '
+                         'most 230 bytes, without "..", a leading slash or a drive.')
     return Path(folder)/f'{name}{suffix}'
+
+def _require_names(names: Iterable[str], whose: str):
+    "An `InputError` unless files can be stored under the names of all samples, each under its own."
+    count = Counter(_path_of(name, '') for name in names)
+    twice = [path.with_suffix('').as_posix() for path, times in count.items() if times > 1]
+    if twice:
+        raise InputError(f'{whose}: {len(twice)} names belong to several samples, such as {twice[0]!r}. '
+                         'Give each sample a name of its own: what is made of it is stored under it.')

@@ -22,7 +22,7 @@ from torchvision import tv_tensors
 
 from .core import InputError, _progress_bar, read_json, write_json, writing
 from .data.loaders import test_loader
-from .files import _path_of
+from .files import _path_of, _require_names
 from .labels import IGNORE
 from .losses.intra_domain import easy_share, split_pixels
 from .nets import tensors
@@ -190,12 +190,14 @@ def _stored_batches(
     what: str = 'pseudo-labels',  # for the bar
 ) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
     "Predict and store every image; one that is stored already is read back."
-    for name in getattr(dataset, 'names', ()): _path_of(name, folder)  # a bad name is refused before all work
-    device = _device_of(network)
+    _require_names(getattr(dataset, 'names', ()), what)  # before all work
+    device, done = _device_of(network), set()
     with _evaluating(network), _progress_bar(total=len(dataset), desc=what, show=progress) as bar:
         for batch in test_loader(dataset, transform, 1, workers):
             name, images = batch['name'][0], batch['image']
             path = _path_of(name, folder)
+            if name in done: _require_names([name, name], what)  # of a data set without `names`
+            done.add(name)
             stored = _found(path, images.shape[-2:], len(dataset.space), fine)
             if stored is None:
                 p = _predicted(network, images.to(device), upsample)  # (1, k, H, W)

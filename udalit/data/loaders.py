@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..core import InputError, derive
+from ..labels import IGNORE
 
 # %% ../../nbs/data/13_loaders.ipynb #seeded
 @contextlib.contextmanager
@@ -115,6 +116,28 @@ def _collate(samples: list[dict]) -> dict:
         batch[key] = default_collate(values) if stack else values
     return batch
 
+# %% ../../nbs/data/13_loaders.ipynb #require-sample
+def _num_classes(dataset: Dataset) -> int | None:
+    "How many classes the labels of a data set, or of the one that it is made of, may show; None: unknown."
+    while dataset is not None:
+        if getattr(dataset, 'space', None) is not None: return len(dataset.space)
+        dataset = getattr(dataset, 'dataset', None)
+
+def _require_sample(sample: dict, classes: int | None = None):
+    "An `InputError` unless a sample's image is (3, h, w) uint8 and its label (h, w) shows known ids only."
+    image, label, name = sample['image'], sample.get('label'), sample['name']
+    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+        raise InputError(f'{name}: the image is {tuple(image.shape)} {image.dtype}; a data set gives '
+                         '(3, h, w) torch.uint8: RGB, grey levels 0 … 255.')
+    if label is None: return
+    if label.ndim != 2 or label.is_floating_point() or label.dtype == torch.bool:
+        raise InputError(f'{name}: the label is {tuple(label.shape)} {label.dtype}; a data set gives (h, w) '
+                         'whole numbers, the ids of classes.')
+    wrong = label[(label < 0) | (label >= (classes or IGNORE)) & (label != IGNORE)]
+    if wrong.numel():
+        raise InputError(f'{name}: the label has the id {wrong[0].item()}, and there are {classes or IGNORE} '
+                         f'classes: give ids from 0 on, and {IGNORE} for what is ignored.')
+
 # %% ../../nbs/data/13_loaders.ipynb #careful
 class _Careful(Dataset):
     "Gives an `InputError` as a value instead of raising it."
@@ -124,7 +147,9 @@ class _Careful(Dataset):
 
     def __getitem__(self, n: int):
         try:
-            return self.dataset[n]
+            sample = self.dataset[n]
+            _require_sample(sample, _num_classes(self.dataset))
+            return sample
         except InputError as error:
             return error
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from ..core import InputError
 from .datasets import camvid, cityscapes, folders, gta5, synthia
+from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, read_classes
 from ..worlds.written import ensure_aerial, ensure_streets
 
@@ -39,6 +40,8 @@ class Task:
         for part in ('source', 'test'):
             if not getattr(self, part).labelled:
                 raise InputError(f'{self.name}: the {part} images need labels.')
+        for part in ('source', 'target', 'test'):
+            _require_names(getattr(getattr(self, part), 'names', ()), f'{self.name}, {part}')
 
     def labelled(self, which: str) -> Dataset:
         "The images whose labels are used for training: 'source', or 'oracle' for the target's own."
