@@ -24,11 +24,11 @@ def _evaluating(
     model: nn.Module,  # any module
 ):
     "`model` in evaluation mode inside the block; afterwards each submodule's training flag is what it was."
-    flags = [(module, module.training) for module in model.modules()]
+    training = [module for module in model.modules() if module.training]
     try:
-        yield model.eval()
+        yield model.eval() if training else model  # `eval` takes a millisecond, for each image
     finally:
-        for module, training in flags: module.training = training
+        for module in training: module.training = True
 
 # %% ../nbs/40_predict.ipynb #device-of
 def _device_of(model: nn.Module) -> torch.device:

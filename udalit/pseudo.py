@@ -6,7 +6,7 @@
 __all__ = ['class_thresholds', 'label_set', 'PseudoLabelled', 'split_set', 'easy_and_hard']
 
 # %% ../nbs/41_pseudo.ipynb #imports
-import math
+import math, zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,13 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from .core import InputError, _progress_bar, read_json, write_json, writing
+from .data.datasets import subset
 from .data.loaders import test_loader
 from .files import _path_of, _require_names
 from .labels import IGNORE
 from .losses.intra_domain import easy_share, split_pixels
 from .nets import tensors
-from .predict import _device_of, entropy, _evaluating, labels_and_confidence
-from .predict import probabilities, _view_logits
+from .predict import _device_of, _evaluating, _view_logits
 
 # %% ../nbs/41_pseudo.ipynb #steps
 _IN_LEVEL = 2**16        # steps that one level has
@@ -49,10 +49,9 @@ def _confidence_histogram(
     num_classes: int,    # K
     bins: int = 256,
 ) -> Tensor:             # (K, bins) int64 counts
-    "How often each class was predicted with each level of confidence; adds up over batches. No host sync."
+    "How often each class was predicted with each level of confidence; adds up over batches."
     index = (labels.long()*bins + levels.long()).flatten()
-    counts = torch.zeros(num_classes*bins, dtype=torch.int64, device=index.device)
-    return counts.index_add_(0, index, torch.ones_like(index)).view(num_classes, bins)
+    return torch.bincount(index, minlength=num_classes*bins).view(num_classes, bins)
 
 # %% ../nbs/41_pseudo.ipynb #rank-in
 def _at_rank(
@@ -107,74 +106,147 @@ def _adaptive_thresholds(
     own = (255 - (above <= index[:, None]).sum(1))/255
     return torch.where(total > 0, memory*before + (1 - memory)*own, before)
 
-# %% ../nbs/41_pseudo.ipynb #write-pseudo
+# %% ../nbs/41_pseudo.ipynb #window
+def _window(
+    histogram: Tensor,     # (K, 256) counts so far
+    portion: float = 0.5,  # as for `class_thresholds`
+    cap: float = 0.9,
+    margin: int = 16,      # levels on either side
+    enough: int = 20_000,  # a class of fewer pixels has its whole range
+) -> np.ndarray:           # (2, K) the lowest and the highest level
+    "The levels into which the classes' thresholds are likely to fall."
+    cumulated, most = histogram.numpy().cumsum(1), round(cap*255)
+    total = cumulated[:, -1]
+    level = (cumulated <= total[:, None]*(1 - portion)).sum(1).clip(0, most)
+    low, high = np.where(total < enough, [[0], [most]], [level - margin, level + margin])
+    return np.stack([low.clip(0), high.clip(0, most)])
+
+# %% ../nbs/41_pseudo.ipynb #stored
 class _Stored(NamedTuple):
     "What one file holds."
     labels: np.ndarray   # (h, w) uint8 training ids, 255 = none
     levels: np.ndarray   # (h, w) uint8, confidence · 255
-    within: np.ndarray   # (h, w) uint16 steps within the level; of levels above `fine` the middle
-    entropy: float = 0.  # mean over the image, in [0, 1]
-    fine: int = -1       # the highest level that has its steps
+    fine: np.ndarray     # (n,) uint16 steps within the level, of the pixels whose level is in the window
+    window: np.ndarray   # (2, 256) uint8: of each id the lowest and the highest level that has its steps
+    entropy: float       # mean over the image, in [0, 1]
+
+    @property
+    def inside(self) -> np.ndarray:
+        "(h, w) bool: whose steps are stored."
+        return _in_window(self.labels, self.levels, self.window)
 
     @property
     def steps(self) -> np.ndarray:
-        "(h, w) int32: the confidence in steps, of which 1 has 255 · 65,536."
-        return self.levels.astype(np.int32)*_IN_LEVEL + self.within - _IN_LEVEL//2
+        "(h, w) int32: the confidence in steps, of which 1 has 255 · 65,536; where it has none the level's."
+        steps = self.levels.astype(np.int32)*_IN_LEVEL
+        if len(self.fine): steps[self.inside] += self.fine - np.int32(_IN_LEVEL//2)
+        return steps
 
-def _as_stored(labels, confidence, entropy: float = 0., fine: int = -1) -> _Stored:
+def _in_window(labels: np.ndarray, levels: np.ndarray, window: np.ndarray) -> np.ndarray:
+    "Which levels are in the windows of their labels; of arrays of any shape."
+    return (levels >= window[0][labels]) & (levels <= window[1][labels])
+
+def _as_stored(labels, confidence, entropy: float = 0., window=((), ())) -> _Stored:
     "What a file can hold of labels (h, w) and confidences (h, w): tensors of any device."
+    labels = labels.byte().cpu().numpy()
     levels, within = _level_of(_steps(confidence).int().cpu().numpy())
-    within = np.where(levels <= fine, within, _IN_LEVEL//2).astype(np.uint16)
-    return _Stored(labels.byte().cpu().numpy(), levels.astype(np.uint8), within, float(entropy), fine)
+    levels, whole = levels.astype(np.uint8), np.array([[1]*256, [0]*256], np.uint8)  # none: ≥ 1 and ≤ 0
+    whole[:, :len(window[0])] = window
+    fine = within[_in_window(labels, levels, whole)] if len(window[0]) else within[:0, 0]
+    return _Stored(labels, levels, fine.astype(np.uint16), whole, float(entropy))
+
+# %% ../nbs/41_pseudo.ipynb #write-pseudo
+_CHUNK = b'stEp'  # in the spelling of PNG: ancillary, private, not to be copied by an editor
 
 def _write_pseudo(path: str | Path, stored: _Stored):
     "Store labels, confidence and entropy of an image as one PNG."
     header = PngInfo()
     header.add_text('entropy', repr(stored.entropy))
-    header.add_text('fine', str(stored.fine))
-    header.add(_CHUNK, stored.within[stored.levels <= stored.fine].astype('<u2').tobytes())
-    image = Image.fromarray(np.dstack([stored.labels, stored.levels]), 'LA')
-    with writing(path) as temporary: image.save(temporary, 'png', compress_level=3, pnginfo=header)
+    header.add(_CHUNK, stored.window.tobytes() + stored.fine.astype('<u2').tobytes())
+    image = Image.fromarray(np.concatenate([stored.labels, stored.levels]))
+    how = dict(compress_level=1, compress_type=zlib.Z_RLE, pnginfo=header)
+    with writing(path) as temporary: image.save(temporary, 'png', **how)
 
-_CHUNK = b'stEp'  # in the spelling of PNG: ancillary, private, not to be copied by an editor
-
-# %% ../nbs/41_pseudo.ipynb #read-pseudo
 def _read_pseudo(path: str | Path) -> _Stored:
     "Labels, confidence and entropy of an image, as `label_set` or `split_set` stored them."
     try:
         with Image.open(path) as image:
-            both, about = np.array(image), image.text  # (h, w, 2)
-            steps = dict(image.private_chunks).get(_CHUNK, b'')
-        labels, levels = both[..., 0], both[..., 1]
-        if both.ndim != 3 or both.dtype != np.uint8: raise ValueError('not an image of label and level')
-        mean_entropy, fine = float(about.get('entropy', 0)), int(about.get('fine', -1))
-        within = np.full(levels.shape, _IN_LEVEL//2, np.uint16)
-        within[levels <= fine] = np.frombuffer(steps, '<u2')
-    except (OSError, SyntaxError, ValueError, IndexError, AttributeError) as error:
+            both, mean_entropy = np.array(image), float(image.text['entropy'])  # (2h, w)
+            chunk = dict(image.private_chunks)[_CHUNK]
+        fits = both.ndim == 2 and both.dtype == np.uint8 and 0 <= mean_entropy <= 1
+        if not fits: raise ValueError('not of labels and levels')
+        labels, levels = both.reshape(2, -1, both.shape[1])
+        window, fine = np.frombuffer(chunk[:512], np.uint8).reshape(2, 256), np.frombuffer(chunk[512:], '<u2')
+    except (OSError, SyntaxError, ValueError, LookupError, AttributeError) as error:
         raise InputError(f'{path}: not a readable pseudo-label ({error}). '
                          'Delete it and run again: it is made anew.') from None
-    return _Stored(labels, levels, within, mean_entropy, fine)
+    return _Stored(labels, levels, fine, window, mean_entropy)
 
-# %% ../nbs/41_pseudo.ipynb #predicted
+# %% ../nbs/41_pseudo.ipynb #ways
+_WAYS = dict(upsample=('logits', 'probabilities'), keep=('above', 'from'), reading=('argmax', 'above'))
+
+def _require_ways(names: Iterable[str], **ways: str):
+    "An `InputError` unless the ways are known, and no image has a name that the second walk's folder has."
+    for name, way in ways.items():
+        if way not in _WAYS[name]: raise InputError(f'`{name}` = {way!r}: choose {" or ".join(_WAYS[name])}.')
+    taken = [name for name in names if name.startswith('above/')] if ways['reading'] == 'above' else []
+    if taken: raise InputError(f'{taken[0]}: the folder "above" is for labels. Give the image another name.')
+
+# %% ../nbs/41_pseudo.ipynb #decided
+class _Decided(NamedTuple):
+    "What a network says of an image."
+    labels: Tensor      # (b, h, w), 255 = none
+    confidence: Tensor  # (b, h, w)
+    entropy: float      # mean over the pixels at which the soft-max is taken, in [0, 1]; NaN if a number is
+
+def _bands(maps: Tensor) -> tuple[Tensor, ...]:
+    "(b, k, some rows, w) of maps (b, k, h, w): on a CPU so few that its cache holds them."
+    if maps.device.type != 'cpu': return (maps,)
+    return maps.split(max(1, 2**17//(maps.shape[1]*maps.shape[3])), 2)
+
+def _surprise(p: Tensor) -> Tensor:
+    "The sum of −p log p over all classes and pixels."
+    return -p.clamp(min=1e-38).log_().mul_(p).sum()
+
 @torch.inference_mode()
-def _predicted(
+def _decided(
     network: nn.Module,
-    images: Tensor,           # (b, 3, h, w)
-    upsample: str = 'logits',  # what is enlarged: 'logits' or 'probabilities'
-) -> Tensor:                  # (b, k, h, w)
-    "Class probabilities at the images' size."
-    if upsample == 'logits': return probabilities(network, images)
-    return tensors.upsample(_view_logits(network, images).softmax(1), images.shape[-2:])
+    images: Tensor,            # (b, 3, h, w)
+    decide: Callable,          # p (b, k, rows, w) → labels (b, rows, w), confidence (b, rows, w)
+    upsample: str = 'logits',  # what is enlarged to the images' size: 'logits' or 'probabilities'
+) -> _Decided:
+    "What `decide` says of each pixel, and the mean entropy."
+    maps = _view_logits(network, images.contiguous(memory_format=torch.channels_last))
+    surprise, pixels, decided = 0., images[:, 0].numel(), []
+    if upsample == 'probabilities':
+        maps = maps.softmax(1)
+        surprise, pixels = _surprise(maps), maps[:, 0].numel()
+    for p in _bands(tensors.upsample(maps, images.shape[-2:])):
+        if upsample == 'logits':
+            p = p.softmax(1)
+            surprise += _surprise(p)
+        decided.append(decide(p))
+    labels, confidence = (torch.cat(parts, 1) for parts in zip(*decided))
+    mean = (surprise/pixels/math.log(maps.shape[1])).clamp(0, 1)
+    return _Decided(labels, confidence, mean.item())
 
-def _found(path: Path, shape: tuple, num_classes: int, fine: int) -> _Stored | None:
-    "What was stored before, or None: no file, a damaged one, or one of another size or with less in it."
+# %% ../nbs/41_pseudo.ipynb #most-probable
+def _most_probable(p: Tensor) -> tuple[Tensor, Tensor]:
+    "As `labels_and_confidence`, of numbers only, no NaN."
+    k = p.shape[1]
+    confidence, order = p.amax(1, keepdim=True), torch.arange(k, 0, -1, dtype=torch.uint8, device=p.device)
+    return k - ((p == confidence)*order.view(-1, 1, 1)).amax(1), confidence[:, 0]
+
+# %% ../nbs/41_pseudo.ipynb #found
+def _found(path: Path, shape: tuple, num_classes: int) -> _Stored | None:
+    "What was stored before, or None: no file, a damaged one, or one of another size."
     try:
-        stored = _read_pseudo(path)
+        stored = _read_pseudo(path) if path.exists() else None
     except InputError:
         return None
+    if stored is None or stored.labels.shape != tuple(shape): return None
     known = stored.labels[stored.labels != IGNORE]
-    fits = stored.labels.shape == tuple(shape) and known.max(initial=0) < num_classes
-    return stored if fits and stored.fine >= fine else None
+    return stored if known.max(initial=0) < num_classes and stored.inside.sum() == len(stored.fine) else None
 
 # %% ../nbs/41_pseudo.ipynb #walk
 def _stored_batches(
@@ -182,31 +254,29 @@ def _stored_batches(
     dataset: Dataset,             # unlabelled; its names become file names
     transform: Callable,          # to the size at which the labels are stored
     folder: Path,                 # of the PNGs
-    decide: Callable,             # (p (b, k, H, W), names) → labels (b, H, W), 255 = none; confidence
+    decide: Callable,             # (name, p (1, k, rows, W)) → labels (1, rows, W), 255 = none; confidence
     upsample: str = 'logits',     # or 'probabilities'
-    fine: int = -1,               # the highest level whose steps are stored
+    window: Callable = lambda: ((), ()),  # → the levels of each class whose steps are stored, image by image
     workers: int = 0,
     progress: bool = True,
     what: str = 'pseudo-labels',  # for the bar
 ) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
     "Predict and store every image; one that is stored already is read back."
     _require_names(getattr(dataset, 'names', ()), what)  # before all work
-    device, done = _device_of(network), set()
+    device, done = _device_of(network.to(memory_format=torch.channels_last)), set()  # convolutions like it so
     with _evaluating(network), _progress_bar(total=len(dataset), desc=what, show=progress) as bar:
         for batch in test_loader(dataset, transform, 1, workers):
             name, images = batch['name'][0], batch['image']
             path = _path_of(name, folder)
             if name in done: _require_names([name, name], what)  # of a data set without `names`
             done.add(name)
-            stored = _found(path, images.shape[-2:], len(dataset.space), fine)
+            stored = _found(path, images.shape[-2:], len(dataset.space))
             if stored is None:
-                p = _predicted(network, images.to(device), upsample)  # (1, k, H, W)
-                mean_entropy = entropy(p).mean().item()
-                if math.isnan(mean_entropy):
+                decided = _decided(network, images.to(device), partial(decide, name), upsample)
+                if math.isnan(decided.entropy):
                     raise InputError(f'{name}: the network predicts NaN, its training has diverged. '
                                      'Train it again, with a lower learning rate.')
-                labels, confidence = decide(p, batch['name'])
-                stored = _as_stored(labels[0], confidence[0], mean_entropy, fine)
+                stored = _as_stored(decided.labels[0], decided.confidence[0], decided.entropy, window())
                 _write_pseudo(path, stored)
             yield name, stored
             bar.update()
@@ -220,17 +290,20 @@ def _read_steps(
     folder: Path,          # of the PNGs
     names: Iterable[str],  # of the images
     level: Tensor,         # (K,) a level for each class
-) -> Tensor:               # (K, 65536) int32 counts
+) -> tuple[Tensor, list[str]]:  # (K, 65536) int32 counts; the images that lack such steps
     "How often each step of the level occurs among the pixels of the class."
     counts = torch.zeros(len(level)*_IN_LEVEL, dtype=torch.int32)
-    of_id = np.full(256, -1)
+    of_id, lacking = np.full(256, -1), []
     of_id[:len(level)] = level
     for name in names:
         stored = _read_pseudo(_path_of(name, folder))
         there = stored.levels == of_id[stored.labels]
-        index = torch.from_numpy(stored.labels[there].astype(np.int64)*_IN_LEVEL + stored.within[there])
+        inside = stored.inside
+        if (there & ~inside).any(): lacking.append(name)
+        labels, within = stored.labels[there & inside], stored.fine[there[inside]]
+        index = torch.from_numpy(labels.astype(np.int64)*_IN_LEVEL + within)
         counts.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
-    return counts.view(len(level), _IN_LEVEL)
+    return counts.view(len(level), _IN_LEVEL), lacking
 
 # %% ../nbs/41_pseudo.ipynb #lost
 def _count_kept(
@@ -277,21 +350,28 @@ def _label_above(
     **how,                  # workers, progress, what
 ) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
     "Store of each pixel the most probable of the classes above α times their thresholds, or 255."
-    def decide(p, names):
-        limits = _limits(labels.get('of_image', {}).get(names[0], labels['thresholds']))
+    def decide(name, p):
+        limits = _limits(labels.get('of_image', {}).get(name, labels['thresholds']))
         return split_pixels(_steps(p), limits.to(p.device), alpha)[0], p.amax(1)
     upsample = labels.get('upsample', 'logits')
     return _stored_batches(network, dataset, transform, folder, decide, upsample, **how)
 
-# %% ../nbs/41_pseudo.ipynb #ways
-_WAYS = dict(upsample=('logits', 'probabilities'), keep=('above', 'from'), reading=('argmax', 'above'))
-
-def _require_ways(names: Iterable[str], **ways: str):
-    "An `InputError` unless the ways are known, and no image has a name that the second walk's folder has."
-    for name, way in ways.items():
-        if way not in _WAYS[name]: raise InputError(f'`{name}` = {way!r}: choose {" or ".join(_WAYS[name])}.')
-    taken = [name for name in names if name.startswith('above/')] if ways['reading'] == 'above' else []
-    if taken: raise InputError(f'{taken[0]}: the folder "above" is for labels. Give the image another name.')
+# %% ../nbs/41_pseudo.ipynb #finer
+def _finer(
+    folder: Path,          # of the PNGs
+    dataset: Dataset,
+    names: Iterable[str],  # of its images, in order
+    walk: Callable,        # (dataset, window) → stores what has no file
+    level: Tensor,         # (K,) a level for each class
+) -> Tensor:               # (K, 65536) counts
+    "How often each step of the level occurs; images that lack steps are predicted once more."
+    counts, lacking = _read_steps(folder, names, level)
+    if not lacking: return counts
+    for name in lacking: _path_of(name, folder).unlink()
+    there = set(lacking)
+    again = subset(dataset, indices=[i for i, name in enumerate(names) if name in there])
+    for _ in walk(again, window=lambda: (level, level)): pass
+    return _read_steps(folder, names, level)[0]
 
 # %% ../nbs/41_pseudo.ipynb #label-set
 def label_set(
@@ -309,19 +389,20 @@ def label_set(
     **how,                       # workers, progress
 ) -> dict:                       # the manifest
     "Store arg-max and confidence of every image, and take the thresholds. Source: SIM-9"
-    def decide(p, names): return labels_and_confidence(p)
     _require_ways(getattr(dataset, 'names', ()), upsample=upsample, keep=keep, reading=reading)
     folder, k, latest = Path(folder), len(dataset.space), torch.full((len(dataset.space),), .9)
     histogram, entropies, of_image = torch.zeros(k, 256, dtype=torch.int64), {}, {}
-    fine = 255 if adaptive else _level_of(int(_steps(torch.tensor(cap))))[0]
-    for name, stored in _stored_batches(network, dataset, transform, folder, decide, upsample, fine, **how):
+    def window(): return ([0]*k, [255]*k) if adaptive else _window(histogram, portion, cap)
+    walk = partial(_stored_batches, network, transform=transform, folder=folder, upsample=upsample,
+                   decide=lambda name, p: _most_probable(p), **how)
+    for name, stored in walk(dataset, window=window):
         counts = _confidence_histogram(torch.from_numpy(stored.labels), torch.from_numpy(stored.levels), k)
         histogram += counts
         entropies[name] = stored.entropy
         if adaptive:
             latest = _adaptive_thresholds(counts, latest)
             of_image[name] = (latest.double() - (keep == 'from')/_STEPS).tolist()
-    finer = partial(_read_steps, folder, entropies)  # of all names
+    finer = partial(_finer, folder, dataset, entropies, walk)
     thresholds, kept = class_thresholds(histogram, finer, portion, cap, keep)
     manifest = dict(about or {}, portion=portion, cap=cap, upsample=upsample, keep=keep, reading=reading)
     manifest |= dict(thresholds=thresholds.tolist(), entropy=entropies)
