@@ -28,7 +28,7 @@ from ..methods.plans import Method
 from ..methods.settings import Settings
 from ..nets.generators import _first_weights, deeplab_v2
 from ..nets.weights import load_generator
-from ..runs.fit import _new_accelerator, _plan_run, _require_fit, _stages_until, fit
+from ..runs.fit import _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit, _stages_until
 from ..runs.folder import Run, _compare, load_run, open_run
 from ..runs.stages import RunOptions, _require_device
 from ..training.watch import Journal, read_history
@@ -199,9 +199,9 @@ def experiment(
     data = out/'data' if data is None and task in DRAWN else data
     parts = _prepare(method, task, data, seed, size, backbone, weights, out, options.until, **changes)
     method, task, settings, network, about = parts
-    _begin(out, network, task, method, settings, seed, options, about)
+    accelerator = _begin(out, network, task, method, settings, seed, options, about)
     reported = _is_reported(out, method, settings)
-    run = fit(network, task, method, out, settings, seed, options)
+    run = _carry_out(network, task, method, settings, out, seed, options, accelerator)
     if not _is_main(): return []
     if reported: return read_results(out/'results.csv')
     rows, scores = _score_run(run, network, task, settings, about['weights'], options)
@@ -210,15 +210,17 @@ def experiment(
     return rows
 
 def _begin(out, network, task, method, settings, seed, options, about):
-    "Refuse another run's folder; else check the data, and write down what the network is."
-    processes = _new_accelerator(options).num_processes
-    _plan_run(out, network, task, method, settings, seed, options, processes)
+    "Refuse another run's folder; else rehearse, check the data, and write down what the network is."
+    accelerator = _new_accelerator(options)
+    _plan_run(out, network, task, method, settings, seed, options, accelerator.num_processes)
+    _rehearse(network, task, method, settings, accelerator, out)
     _describe_model(out, about)
     _require_space(out, 40*sum(p.numel() for p in network.parameters()))
     oracle = any(stage.source == 'oracle' for stage in method.training)
     reports = check_task(task, oracle, out/'checked.json', progress=options.progress)
     for name, report in reports.items() if _is_main() else ():
         Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
+    return accelerator
 
 # %% ../../nbs/experiments/80_one.ipynb #on-device
 def _on_device(loaded: tuple, device: str | None) -> tuple:

@@ -7,7 +7,8 @@ __all__ = ['fit']
 
 # %% ../../nbs/runs/67_fit.ipynb #imports
 import contextlib, os
-from dataclasses import asdict, fields
+from copy import deepcopy
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,20 +17,27 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional as F
 
 import udalit
-from ..core import InputError, digest, read_json, _tensors_digest, write_json
+from ..core import InputError, digest, read_json, _rng_state, _set_rng_state, _tensors_digest
+from ..core import write_json
 from ..data.tasks import Task
+from ..labels import IGNORE
 from ..losses.terms import Setup
 from ..methods.catalogue import method_on
-from ..methods.plans import Method, Take, Train, check_plan, _stage_terms
+from ..methods.plans import Method, Rank, Restyle, Take, Train, _available, build_terms, check_plan
+from ..methods.plans import stage_settings, _stage_terms
 from ..methods.settings import Settings
+from ..nets.batchnorm import set_batchnorm
+from ..nets.generators import Maps
+from ..nets.translators import Translator
 from ..nets.weights import load_generator, save_generator
 from ..predict import _device_of, _evaluating
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
 from .identity import _Request, stage_records
 from .stages import _STAGES, RunOptions, _StageContext, _ready, _require_taken
-from ..training.step import _plain_accelerator
+from ..training.step import Trainer, _plain_accelerator
 from ..training.watch import Journal
 
 # %% ../../nbs/runs/67_fit.ipynb #require-fit
@@ -45,16 +53,31 @@ def _require_fit(
     if network.num_classes != len(task.space):
         raise InputError(f'the network has {network.num_classes} classes, the task {task.name} has '
                          f'{len(task.space)}: build it with `num_classes={len(task.space)}`.')
-    blank = torch.zeros(1, 3, *task.target_size[::-1], device=_device_of(network))
-    with torch.inference_mode(), _evaluating(network): maps = network(blank)
+    maps = _blank_maps(network, task)
     for stage in method.stages:
         taken = out is not None and Run(Path(out), {}).finished(stage.name)
         if isinstance(stage, Take) and not taken: _require_taken(stage, task, network)
+        if isinstance(stage, Rank) and len(task.target) < 2:
+            raise InputError(f'stage "{stage.name}" parts the target into easy and hard images: it needs at '
+                             f'least 2, the task {task.name} has {len(task.target)}.')
         if not isinstance(stage, Train): continue
         terms = _stage_terms(method, stage, Setup(network, settings, task.space))
         if stage.network == 'segmentation':
             for term in terms.values(): term.check(maps)
         if stage.source == 'oracle': task.oracle()
+
+# %% ../../nbs/runs/67_fit.ipynb #blank-maps
+def _blank_maps(network: nn.Module, task: Task) -> Maps:
+    "What the network makes of a blank target image; an `InputError` if it cannot take one."
+    width, height = task.target_size
+    weight = next(network.parameters(), torch.zeros(()))
+    blank = torch.zeros(1, 3, height, width, device=_device_of(network), dtype=weight.dtype)
+    try:
+        with torch.inference_mode(), _evaluating(network): return network(blank)
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(f'the network fails on an image of {width}×{height} pixels: {error}') from error
 
 # %% ../../nbs/runs/67_fit.ipynb #new-accelerator
 def _new_accelerator(options: RunOptions) -> Accelerator:
@@ -73,6 +96,84 @@ def _unheeded(options: RunOptions, settings: Settings) -> str:
               if os.environ.get(name, value).lower() != value]
     if not others: return ''
     return f'{", ".join(others)} not heeded: `precision`, `accumulate` and `device` of the run count.'
+
+# %% ../../nbs/runs/67_fit.ipynb #noise
+def _noise(
+    images: int,            # how many
+    size: tuple[int, int],  # (width, height)
+    num_classes: int,
+) -> dict:                  # a batch with labels in blocks, and all else that a batch may hold
+    "Images of noise, for a rehearsal."
+    width, height = size
+    ids = torch.arange(16*images).view(images, 1, 4, 4) % num_classes
+    label = F.interpolate(ids.float(), (height, width))[:, 0].to(torch.uint8)
+    image = torch.randint(0, 256, (images, 3, height, width), dtype=torch.uint8)
+    return dict(image=image, original=image, label=label, confidence=torch.full_like(label, 99),
+                name=['noise']*images)
+
+# %% ../../nbs/runs/67_fit.ipynb #one-step
+def _one_step(
+    stage: Train,
+    size: tuple[int, int],  # (width, height) of the noise
+    network: nn.Module, task: Task, method: Method, settings: Settings, accelerator: Accelerator,
+):
+    "One training step of a stage on noise; the network itself stays as it is."
+    own = replace(stage_settings(stage, settings, method.chosen), accumulate=1)
+    if stage.network == 'translator': copy = Translator(*own.translator)
+    else: copy = deepcopy(network)
+    if 'batchnorm' in stage.settings: copy = set_batchnorm(copy, own.batchnorm)
+    terms = build_terms(stage.terms, Setup(copy, own, task.space), method.arguments, stage.name)
+    has, noise = _available(method, stage), _noise(min(2, own.batch_size), size, len(task.space))
+    bare = {key: noise[key] for key in ('image', 'name')}
+    target = noise if 'labels' in has else bare if 'target' in has else None
+    pair = noise if 'source' in has else None, target
+    measured = Trainer(copy, terms, own, accelerator).step(iter([pair]))
+    lost = [key for key, value in measured.items() if not value.isfinite().all()]
+    if lost:
+        raise InputError(f'stage "{stage.name}": {", ".join(lost)} not finite in the first step, tried on '
+                         'noise. Give lower weights of the terms, or mend the term.')
+
+# %% ../../nbs/runs/67_fit.ipynb #require-labels
+def _require_labels(task: Task, method: Method):
+    "An `InputError` if not one pixel of the labelled images has a label."
+    painted = any(isinstance(stage, Restyle) for stage in method.stages)
+    given = {stage.source for stage in method.segmenting} | ({'source'} if painted else set())
+    for which in ('source', 'oracle'):
+        images = task.labelled(which) if which in given else ()
+        if len(images) and not any((images[i]['label'] != IGNORE).any() for i in range(len(images))):
+            raise InputError(f'{task.name}: not one pixel of its {len(images)} labelled images ({which}) has '
+                             'the label of a class: all are ignored. Do the ids belong to these classes?')
+
+# %% ../../nbs/runs/67_fit.ipynb #rehearse
+def _rehearse(
+    network: nn.Module, task: Task, method: Method, settings: Settings, accelerator: Accelerator,
+    out: str | Path | None = None,  # the run's folder: finished stages are not rehearsed
+):
+    "An `InputError` if a training stage cannot take a step, or has nothing to learn from."
+    random, scaler = _rng_state(), accelerator.scaler  # fp16's scaler must not learn from noise
+    accelerator.scaler = None
+    try:
+        for stage in method.training:
+            if out is not None and Run(Path(out), {}).finished(stage.name): continue
+            _rehearse_stage(stage, network, task, method, settings, accelerator)
+        _require_labels(task, method)
+    finally:
+        accelerator.scaler = scaler
+        _set_rng_state(random)
+
+def _rehearse_stage(stage: Train, network: nn.Module, task: Task, *how):
+    "An `InputError` if the stage can take a step neither at a small size nor at the size of training."
+    smaller = max(1, min(task.target_size)//64)
+    small = tuple(side//smaller for side in task.target_size)
+    for size in dict.fromkeys([small, tuple(task.target_size)]):
+        try: return _one_step(stage, size, network, task, *how)
+        except InputError: raise
+        except (RuntimeError, ValueError, IndexError) as error: failed = error
+    advice = ''
+    if 'more than 1 value per channel' in str(failed):
+        advice = ' BatchNorm needs more than one value to train on: give `batch_size` = 2 or more.'
+    raise InputError(f'stage "{stage.name}": a training step fails, tried on noise of '
+                     f'{size[0]}×{size[1]} pixels: {failed}{advice}') from failed
 
 # %% ../../nbs/runs/67_fit.ipynb #describe-run
 def _describe_run(request: _Request) -> dict:
@@ -219,8 +320,14 @@ def fit(
     method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
     settings = settings or _own_settings(method, network)
     _require_fit(network, task, method, settings, out)
-    stages = _stages_until(method, options.until)
+    _stages_until(method, options.until)
     accelerator = _new_accelerator(options)
+    _rehearse(network, task, method, settings, accelerator, out)
+    return _carry_out(network, task, method, settings, out, seed, options, accelerator)
+
+def _carry_out(network, task, method, settings, out, seed, options, accelerator) -> Run:
+    "What `fit` does once all is checked."
+    stages = _stages_until(method, options.until)
     asked = network, task, method, settings, seed, options, accelerator.num_processes
     about, begun = _plan_run(out, *asked), (out/'settings.json').exists()
     journal = Journal(out, accelerator.is_main_process and options.progress)

@@ -297,7 +297,8 @@ def _finish_stage(stage, context: _StageContext, said: str, **facts):
 def _finish_training(training: _Training):
     "Leave the weights and the terms of a training stage."
     trainer, folder, steps = training.trainer, training.folder, training.settings.steps
-    lost = [name for name, value in trainer.network.state_dict().items() if not value.isfinite().all()]
+    learned = trainer.network.state_dict() | dict(trainer.terms.named_parameters())
+    lost = [name for name, value in learned.items() if not value.isfinite().all()]
     if lost:
         raise InputError(f'{training.stage.name}: the weights are not finite after step {steps} '
                          f'({len(lost)} tensors, such as {lost[0]}): training diverged. '
