@@ -18,6 +18,7 @@ from tqdm import tqdm
 import udalit
 from .core import InputError, _explain
 from .data.tasks import DRAWN, TASKS, find_task
+from .evaluation.profile import profile, _profile_text
 from .evaluation.results import results_text
 from .experiments.demo import run_demo
 from .experiments.one import check_task, evaluate_run, experiment, predict_folder
@@ -244,6 +245,24 @@ def _table(
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
     print(results_text([r for r in rows if not r['checkpoint'].startswith('best')], classes=False))
 
+# %% ../nbs/85_cli.ipynb #profile-command
+def _profile(
+    method: str,                  # a name that `udalit methods` lists: its heads, and its stages in training
+    size: str = '1024x512',       # WxH of an image
+    backbone: str = 'resnet101',  # a name that `udalit run` knows
+    images: int = 20,             # whose prediction is timed
+    training: bool = False,       # also one step of each stage, on a CPU too
+    set_: str = None,             # values of settings: batch_size=4
+    fidelity: str = 'paper',      # paper, or official
+    precision: str = 'no',        # no, bf16 or fp16
+    device: str = None,           # cpu: leave a GPU alone
+):
+    "Parameters, multiply-accumulates, memory and images a second of METHOD's network; needs no data."
+    method = _MethodOptions(set_=set_, fidelity=fidelity).of(method)
+    options = RunOptions(precision=precision, device=device)
+    costs = profile(method, backbone, _parse_size(size), images, training or None, options=options)
+    print(_profile_text(costs))
+
 # %% ../nbs/85_cli.ipynb #use-commands
 def _evaluate(
     folder: str,               # of a finished run
@@ -276,7 +295,7 @@ def _predict(
     print(f'{out}/ids and {out}/colours written')
 
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, check=_check, run=_run, table=_table,
-                evaluate=_evaluate, predict=_predict)
+                evaluate=_evaluate, predict=_predict, profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
@@ -290,7 +309,8 @@ _EXAMPLES = dict(
         '  accelerate launch --num_processes 2 -m udalit.cli run advent gta5-cityscapes --data ~/data',
     table='udalit table streets --methods "source, target-stats, clan, clan --without weights" --seeds 0,1,2',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
-    predict='udalit predict runs/streets photos --out predictions')
+    predict='udalit predict runs/streets photos --out predictions',
+    profile='udalit profile clan --backbone resnet101 --size 1024x512')
 
 # %% ../nbs/85_cli.ipynb #arguments
 def _arguments(command) -> dict:

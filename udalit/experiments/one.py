@@ -157,7 +157,8 @@ def _prepare(
     _stages_until(method, until)
     if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
     settings = settings_for(backbone, method)
-    weights = _first_weights(backbone, weights, **settings.of_network())
+    if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
+    weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
     if not isinstance(task, Task): task = find_task(task, data, size)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)

@@ -43,9 +43,11 @@ def table(
     for method in methods:  # before any data are drawn
         outline_of(method, backbone, task)
         _stages_until(method, options.until)
+    if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
+    for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task):
-        data = data or (out/'data' if task in DRAWN else None)
+        data = data or out/'data'
         task = find_task(task, data, size)
     network = dict(backbone=backbone, weights=weights, **changes)
     runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]

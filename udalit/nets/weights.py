@@ -120,10 +120,16 @@ def _coverage(
 # %% ../../nbs/nets/23_weights.ipynb #looks
 _LOOKS = dict(imagenet="RGB pixels normalised as ImageNet's", caffe='BGR pixels of 0 … 255 less a mean')
 
+_FIRST = (('conv1.weight', 'bn1.running_var'),             # ResNet, HRNet
+          ('0.0.weight', '0.1.running_var'),               # MobileNet-V2
+          ('stem.0.0.weight', 'stem.0.1.running_var'))     # small
+
 def _pixels(state: dict[str, Tensor]) -> str | None:
-    "'imagenet' or 'caffe': how the images were normalised for which a ResNet was trained; None: not known."
-    if not {'conv1.weight', 'bn1.running_var'} <= state.keys(): return None
-    norms, variances = state['conv1.weight'].flatten(1).square().sum(1), state['bn1.running_var']
+    "'imagenet' or 'caffe': how the images were normalised that an encoder was trained on; None: not known."
+    there = [names for names in _FIRST if set(names) <= state.keys()]
+    if not there: return None
+    filters, variances = (state[name] for name in there[0])
+    norms = filters.flatten(1).square().sum(1)
     if norms.shape != variances.shape or variances.eq(1).all(): return None  # never trained
     ratio = (variances/norms.clamp(min=1e-12))[norms > 1e-6].median()
     return 'caffe' if ratio > 100 else 'imagenet'
