@@ -99,10 +99,11 @@ def _import_own(name: str | None):
 @dataclass(frozen=True)
 class _MethodOptions:
     "What is changed about a method."
-    without: str = None       # terms to leave out, such as aim or aim,isia
+    without: str = None       # terms to leave out, such as aim or aim,isia; ima: translated source images
     with_: str = None         # terms to exchange or add: isia=feature,fine; ima: on translated source images
     set_: str = None          # values of terms, stages, settings: isia.weight=0.01,pseudo.cap=0.8,warm_up=0.1
     inter: str = None         # a finished run, or stage of one: its network instead of the first stage's
+    translated: str = None    # a folder of translated source images, named as they are; default: a CycleGAN
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
     import_: str = None       # a Python file or module of your own that defines terms
 
@@ -111,7 +112,8 @@ class _MethodOptions:
         _import_own(self.import_)
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
-                           set=values, inter=self.inter, fidelity=self.fidelity)
+                           set=values, inter=self.inter, translated=self.translated,
+                           fidelity=self.fidelity)
 
 @dataclass(frozen=True)
 class _TrainingOptions:

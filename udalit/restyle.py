@@ -6,14 +6,17 @@
 __all__ = ['restyled', 'restyle_set']
 
 # %% ../nbs/42_restyle.ipynb #imports
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePath
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset
+from torchvision import tv_tensors
 
-from .core import _progress_bar
-from .data.datasets import Scenes, folders, subset
-from .files import _path_of, write_ids, write_image
+from .core import InputError, _progress_bar
+from .data.datasets import Scenes, _few, _keyed, _whole, folders, subset
+from .files import _list_files, _path_of, read_image, write_ids, write_image
 from .data.loaders import test_loader
 from .data.transforms import Preprocess
 from .labels import LabelSpace
@@ -45,3 +48,58 @@ def restyle_set(
             write_ids(_path_of(name, labels), batch['label'][0].numpy())
             write_image(_path_of(name, images), painted.permute(1, 2, 0).cpu().numpy())
     return restyled(folder, dataset.space)
+
+# %% ../nbs/42_restyle.ipynb #translated-images
+def _translated_images(
+    folder: str | Path,  # of translated images, in sub-folders or not
+    source: Dataset,     # whose images they were made from
+) -> list[Path]:         # one for each sample of `source`, in its order
+    "The translated image of each source image, by its name; an `InputError` lists those that are missing."
+    folder, names, example = Path(folder), list(source.names), f'{source.names[0]}.png'
+    wanted = f'Translated images of the source are wanted, such as {example}.'
+    if not folder.is_dir(): raise InputError(f'{folder}: no such folder. {wanted}')
+    files = _list_files(folder, recursive=True)
+    if not files: raise InputError(f'{folder}: no images. {wanted}')
+    found = _keyed(files, lambda path: path.relative_to(folder).with_suffix('').as_posix())
+    short = {name: PurePath(name).name for name in names}
+    if len(set(short.values())) == len(names):  # sub-folders are not needed to tell them apart
+        stems = Counter(path.stem for path in files)
+        by_stem = {path.stem: path for path in files if stems[path.stem] == 1}
+        found = {name: by_stem[stem] for name, stem in short.items() if stem in by_stem} | found
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(f'{folder}: {len(missing)} of {len(names)} source images have no translated one of '
+                         f'their name there: {_few(missing)}. Name them as the source\'s images, {example}.')
+    images = [found[name] for name in names]
+    _require_other(folder, images, source)
+    return images
+
+def _require_other(folder: Path, images: list[Path], source: Dataset):
+    "An `InputError` if the images are the source's own ones."
+    scenes, indices = _whole(source)
+    if not isinstance(scenes, Scenes): return
+    if Path(scenes.images[indices[0]]).resolve() == images[0].resolve():
+        raise InputError(f"{folder}: these are the source's own images, and not translated.")
+
+# %% ../nbs/42_restyle.ipynb #translated-scenes
+class _TranslatedScenes(Dataset):
+    "A labelled data set with other images in place of its own; its own are `original`, where asked for."
+    def __init__(self,
+        source: Dataset,        # labelled
+        images: list[Path],     # of `_translated_images`
+        original: bool = False, # give the source's own images, too
+    ):
+        self.source, self.images, self.original = source, images, original
+        self.names, self.space, self.labelled = list(source.names), source.space, True
+        self.scenes, self.indices = _whole(source)
+
+    def __len__(self): return len(self.images)
+
+    def __getitem__(self, i: int) -> dict:
+        image = torch.from_numpy(read_image(self.images[i])).permute(2, 0, 1)  # (3, h, w)
+        translated = dict(image=tv_tensors.Image(image), name=self.names[i])
+        if not self.original and isinstance(self.scenes, Scenes):
+            return translated | dict(label=torch.from_numpy(self.scenes.read_label(self.indices[i])))
+        sample = self.source[i]
+        own = dict(original=sample['image']) if self.original else {}
+        return {**sample, **own, **translated}

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from ..core import InputError, derive, _is_main, read_json, _require_space, write_json
-from ..data.datasets import check, fingerprint, folders, subset
+from ..data.datasets import Scenes, check, fingerprint, folders, subset
 from ..data.tasks import DRAWN, Task, find_task
 from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.metrics import Scores
@@ -24,13 +25,14 @@ from ..evaluation.show import confusion_picture, curves, panel
 from ..files import write_ids, write_image
 from ..labels import LabelSpace, colorize
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
-from ..methods.plans import Method
+from ..methods.plans import Method, Restyle
 from ..methods.settings import Settings
 from ..nets.generators import _first_weights, deeplab_v2
 from ..nets.weights import load_generator
+from ..restyle import _translated_images
 from ..runs.fit import _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit, _stages_until
 from ..runs.folder import Run, _compare, load_run, open_run
-from ..runs.stages import RunOptions, _require_device
+from ..runs.stages import RunOptions, _require_device, _require_translated, _to_be_read
 from ..training.watch import Journal, read_history
 
 # %% ../../nbs/experiments/80_one.ipynb #check-task
@@ -40,10 +42,12 @@ def check_task(
     remember: str | Path | None = None,  # a JSON file with the fingerprints of the sets that have passed
     full: bool = False,            # decode every image, too
     progress: bool = True,
+    translated: Dataset | None = None,  # images that take the source's place, if they are there already
 ) -> dict:                         # name → Report, or None where it had passed before
     "Look at all files that a run on `task` would read; an `InputError` lists what is wrong."
     parts = dict(source=task.source, target=task.target, test=task.test)
     if oracle: parts['oracle'] = task.oracle()
+    if translated is not None: parts['translated'] = translated
     passed = read_json(remember) if remember is not None and Path(remember).exists() else {}
     reports = {}
     for name, dataset in parts.items():
@@ -156,6 +160,7 @@ def _prepare(
     outline_of(method, backbone, task)
     _stages_until(method, until)
     if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
+    _require_translated(method, out=out)
     settings = settings_for(backbone, method)
     if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
@@ -218,10 +223,18 @@ def _begin(out, network, task, method, settings, seed, options, about):
     _describe_model(out, about)
     _require_space(out, 40*sum(p.numel() for p in network.parameters()))
     oracle = any(stage.source == 'oracle' for stage in method.training)
-    reports = check_task(task, oracle, out/'checked.json', progress=options.progress)
+    translated = _read_translated(method, task, out)
+    reports = check_task(task, oracle, out/'checked.json', False, options.progress, translated)
     for name, report in reports.items() if _is_main() else ():
         Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
     return accelerator
+
+# %% ../../nbs/experiments/80_one.ipynb #read-translated
+def _read_translated(method: Method, task: Task, out: Path) -> Scenes | None:
+    "Images of a folder, translated from the source's, if a stage has still to read them."
+    for stage in method.stages:
+        if not isinstance(stage, Restyle) or not _to_be_read(stage, method, out): continue
+        return Scenes(_translated_images(stage.folder, task.source), name=f'translated, {stage.folder}')
 
 # %% ../../nbs/experiments/80_one.ipynb #on-device
 def _on_device(loaded: tuple, device: str | None) -> tuple:

@@ -17,7 +17,7 @@ from ..methods.catalogue import find_method, outline_of, settings_for
 from ..methods.plans import Method
 from ..nets.generators import _first_weights
 from ..runs.fit import _stages_until
-from ..runs.stages import RunOptions
+from ..runs.stages import RunOptions, _require_translated
 
 # %% ../../nbs/experiments/81_tables.ipynb #folder-name
 def folder_name(method: Method) -> str:
@@ -43,6 +43,7 @@ def table(
     for method in methods:  # before any data are drawn
         outline_of(method, backbone, task)
         _stages_until(method, options.until)
+        _require_translated(method, out=out/f'{folder_name(method)}-{seeds[0]}')
     if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())

@@ -36,7 +36,8 @@ from ..nets.weights import load_generator, save_generator
 from ..predict import _device_of, _evaluating
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
 from .identity import _Request, stage_records
-from .stages import _STAGES, RunOptions, _StageContext, _ready, _require_taken
+from .stages import _STAGES, RunOptions, _StageContext, _ready
+from .stages import _require_taken, _require_translated
 from ..training.step import Trainer, _plain_accelerator
 from ..training.watch import Journal
 
@@ -50,6 +51,7 @@ def _require_fit(
 ):
     "An `InputError` if network, task and method do not go together."
     check_plan(method)
+    _require_translated(method, task.source, out)
     if network.num_classes != len(task.space):
         raise InputError(f'the network has {network.num_classes} classes, the task {task.name} has '
                          f'{len(task.space)}: build it with `num_classes={len(task.space)}`.')

@@ -14,15 +14,16 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
-from ..core import digest, read_json, _tensors_digest
-from ..data.datasets import fingerprint
+from ..core import InputError, digest, read_json, _tensors_digest
+from ..data.datasets import Scenes, fingerprint
 from ..data.tasks import Task
 from ..labels import LabelSpace
 from ..losses.terms import Setup, Term
 from ..methods.plans import Method, Restyle, Take, Train, _stage_inputs, stage_settings, _stage_terms
 from ..methods.settings import Settings
+from ..restyle import _translated_images
 from .folder import _find_stage
-from .stages import _ROLES, RunOptions, _description
+from .stages import _ROLES, RunOptions, _description, _seed_of
 
 # %% ../../nbs/runs/66_identity.ipynb #own-code
 _PACKAGES = 'udalit', 'torch', 'torchvision', 'timm', 'builtins', 'abc'
@@ -103,10 +104,12 @@ _OF_ADVERSARIES = {'discriminator_rate', 'discriminator_betas', 'discriminator_d
 
 def _used_settings(stage: Train, settings: Settings, terms: dict[str, Term]) -> dict:
     "The stage's settings without those that it does not look at."
-    unused = _OF_NETWORK | _OF_TERMS | _OF_TESTS
+    unused = _OF_NETWORK | _OF_TERMS | _OF_TESTS | {'translator_steps'}
     unused |= {'betas'} if settings.optimizer == 'sgd' else {'momentum', 'nesterov'}
     if not any(term.adversarial for term in terms.values()): unused |= _OF_ADVERSARIES
     if 'batchnorm' not in stage.settings: unused.add('batchnorm')  # the network's own policy then
+    if stage.network == 'translator':  # its own settings alone: methods that differ in others share it
+        unused |= set(asdict(settings)) - {'steps', 'accumulate', *stage.settings}
     if stage.source is None: unused.add('sampling')
     if stage.source is None or stage.target is None: unused.add('statistics')
     return {name: value for name, value in asdict(settings).items() if name not in unused}
@@ -148,7 +151,7 @@ def _training_record(stage: Train, request: _Request) -> dict:
     "What makes a training stage, but for the stages that it reads."
     settings = stage_settings(stage, request.settings, request.method.chosen)
     terms = _stage_terms(request.method, stage, Setup(request.network, request.settings, request.task.space))
-    record = dict(kind='Train', name=stage.name, network=stage.network, seed=request.seed,
+    record = dict(kind='Train', name=stage.name, network=stage.network, seed=_seed_of(stage, request.seed),
                   precision=request.options.precision, processes=request.processes,
                   settings=_used_settings(stage, settings, terms), loss=_describe_terms(terms),
                   space=request.space)
@@ -162,10 +165,21 @@ def _training_record(stage: Train, request: _Request) -> dict:
 
 # %% ../../nbs/runs/66_identity.ipynb #other-records
 def _label_record(stage, request: _Request) -> dict:
-    "What makes a stage that labels, splits or ranks the target, or paints the source."
+    "What makes a stage that labels, splits or ranks the target."
     own = {f.name: getattr(stage, f.name) for f in fields(stage) if f.name not in _ROLES}
-    which = 'source' if isinstance(stage, Restyle) else 'unlabelled'
-    return dict(kind=type(stage).__name__, data={which: request.data(which)}, space=request.space) | own
+    data = dict(unlabelled=request.data('unlabelled'))
+    return dict(kind=type(stage).__name__, data=data, space=request.space) | own
+
+def _restyle_record(stage: Restyle, request: _Request) -> dict:
+    "What makes a stage of translated images; those of a folder are known by their names and sizes."
+    before, data = request.before.get(stage.name, {}), dict(source=request.data('source'))
+    record = dict(kind='Restyle', name=stage.name, data=data, space=request.space)
+    if not stage.folder: return record
+    try: images = _translated_images(stage.folder, request.task.source)
+    except InputError:  # of a finished run they may be gone; whoever has still to read them asks first
+        if 'images' in before: return before
+        raise
+    return record | dict(images=fingerprint(Scenes(images, space=request.task.space)))
 
 def _take_record(stage: Take, request: _Request) -> dict:
     "What makes a stage that takes a network; once it is taken, the place that it came from may be gone."
@@ -181,7 +195,8 @@ def _take_record(stage: Take, request: _Request) -> dict:
 # %% ../../nbs/runs/66_identity.ipynb #records
 def stage_records(request: _Request) -> dict[str, dict]:  # by the stages' names
     "What makes each stage of a run: plain data; its digest is the stage's identity."
-    makers, records, identities = {Train: _training_record, Take: _take_record}, {}, {}
+    makers = {Train: _training_record, Take: _take_record, Restyle: _restyle_record}
+    records, identities = {}, {}
     for stage in request.method.stages:
         reads = {role: identities[name] for role, name in _stage_inputs(stage).items()}
         record = makers.get(type(stage), _label_record)(stage, request) | dict(reads=reads)

@@ -36,7 +36,7 @@ from ..nets.weights import load_generator, save_generator
 from ..nets.translators import Translator
 from ..predict import mean_entropy
 from ..pseudo import PseudoLabelled, easy_and_hard, label_set, split_set
-from ..restyle import restyle_set, restyled
+from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScenes
 from .checkpoints import _continue_terms, _load_checkpoint
 from .checkpoints import _save_checkpoint, _save_terms, _stoppable
 from .folder import Run, _find_stage, _link_file, _load_network, _stage_files
@@ -107,13 +107,20 @@ def _ready(
     return network.to(accelerator.device, memory_format=torch.channels_last)
 
 # %% ../../nbs/runs/65_stages.ipynb #images
-def _labelled_images(context: _StageContext, which: str) -> Dataset:
+def _labelled_images(context: _StageContext, which: str, views: tuple[str, ...] = ()) -> Dataset:
     "'source', 'oracle' (the target's own labels), or those of a stage; of a ranking the easy ones."
     if which in ('source', 'oracle'): return context.task.labelled(which)
     stage, folder = context.find(which), context.run.stage(which)
-    if isinstance(stage, Restyle): return restyled(folder, context.task.space)
+    if isinstance(stage, Restyle): return _translated_source(context, stage, views)
     if not isinstance(stage, Rank): return PseudoLabelled(context.task.target, folder)
     return _part(context, stage, 'easy', PseudoLabelled(context.task.target, context.run.stage(stage.labels)))
+
+def _translated_source(context: _StageContext, stage: Restyle, views: tuple[str, ...]) -> Dataset:
+    "The source's images in the target's style; with the source's own ones, if the view 'original' is wanted."
+    folder, source = context.run.stage(stage.name), context.task.source
+    if not stage.folder and 'original' not in views: return restyled(folder, context.task.space)
+    images = _translated_images(stage.folder or folder/'images', source)
+    return _TranslatedScenes(source, images, 'original' in views)
 
 def _target_images(context: _StageContext, which: str) -> Dataset:
     "'unlabelled', or those of a stage with its labels; of a ranking the hard ones, without."
@@ -133,12 +140,18 @@ def _epoch_order(context: _StageContext, stage: Train, labelled: Dataset, sampli
     if sampling == 'uniform': return _shuffled
     path, names = context.run.folder/f'classes-{stage.source}.json', list(labelled.names)
     if context.is_main and (not path.exists() or list(read_json(path)) != names):
-        present = _classes_present(labelled, progress=context.options.progress)
+        labels = getattr(labelled, 'source', labelled)  # of translated images, the source's own
+        present = _classes_present(labels, progress=context.options.progress)
         write_json(path, {name: row.nonzero().flatten().tolist() for name, row in zip(names, present)})
     context.accelerator.wait_for_everyone()
     present = torch.zeros(len(names), len(context.task.space), dtype=torch.bool)
     for row, classes in zip(present, read_json(path).values()): row[classes] = True
     return _ClassBalanced(present)
+
+# %% ../../nbs/runs/65_stages.ipynb #seed
+def _seed_of(stage: Train, seed: int) -> int:
+    "The seed of a stage in a run of this seed."
+    return 0 if stage.network == 'translator' else seed
 
 # %% ../../nbs/runs/65_stages.ipynb #pairs
 def _batch_pairs(
@@ -146,6 +159,7 @@ def _batch_pairs(
     stage: Train,
     settings: Settings,  # the stage's
     start: int = 0,      # optimiser steps done
+    views: tuple[str, ...] = (),  # further images of each scene that are wanted
 ) -> Iterator[tuple[dict | None, dict | None]]:  # None where the stage has no source, or no target
     "Endless pairs of a source and a target batch."
     task, accelerator = context.task, context.accelerator
@@ -153,12 +167,12 @@ def _batch_pairs(
     seen = start*settings.accumulate*settings.batch_size*world
     def stream(domain, dataset, size, order=_shuffled):
         transform = preprocess(size, settings.preprocessing, domain, task.target_size)
-        seed = derive(context.seed, stage.name, domain)
+        seed = derive(_seed_of(stage, context.seed), stage.name, domain)
         return endless_loader(dataset, transform, settings.batch_size, seed, seen,
                               context.options.workers, rank, world, order)
     source = target = repeat(None)
     if stage.source is not None:
-        labelled = _labelled_images(context, stage.source)
+        labelled = _labelled_images(context, stage.source, views)
         of_source = stage.source == 'source' or isinstance(context.find(stage.source), Restyle)
         order = _epoch_order(context, stage, labelled, settings.sampling)
         source = stream('source', labelled, task.source_size if of_source else task.target_size, order)
@@ -169,7 +183,7 @@ def _batch_pairs(
 # %% ../../nbs/runs/65_stages.ipynb #stage-trainer
 def _stage_trainer(stage: Train, context: _StageContext, settings: Settings) -> Trainer:
     "All that a training stage trains, as it is before the first step."
-    seed_everything(derive(context.seed, stage.name))
+    seed_everything(derive(_seed_of(stage, context.seed), stage.name))
     if stage.network == 'translator': network = Translator(*settings.translator)
     else: network = load_generator(context.network, _start_weights(stage, context.run))
     if 'batchnorm' in stage.settings: network = set_batchnorm(deepcopy(network), settings.batchnorm)
@@ -222,7 +236,7 @@ def _begin_training(stage: Train, context: _StageContext) -> tuple[_Training, _B
     trainer, folder = _stage_trainer(stage, context, settings), context.run.stage(stage.name)
     done, best = _load_checkpoint(folder/'checkpoint', trainer, context.run.identity(stage.name))
     random = _rng_state()
-    batches = _Batches(_batch_pairs(context, stage, settings, done))
+    batches = _Batches(_batch_pairs(context, stage, settings, done, trainer.views))
     watch = Watch(folder, context.journal, settings.steps, trainer.network.num_classes, done,
                   progress=context.options.progress and context.is_main, write=context.is_main)
     _set_rng_state(random)  # what was set up here has drawn; a run that was never interrupted drew once only
@@ -397,9 +411,12 @@ def _take_stage(stage: Take, context: _StageContext):
 
 # %% ../../nbs/runs/65_stages.ipynb #restyle-stage
 def _restyle_stage(stage: Restyle, context: _StageContext):
-    "Paint every source image in the target's style, at the size of training."
+    "Paint every source image in the target's style, at the size of training; or note whose images are taken."
     if not context.is_main: return
     task, options = context.task, context.options
+    if stage.folder:
+        count = len(_translated_images(stage.folder, task.source))
+        return _finish_stage(stage, context, f'{count} images are read from {stage.folder}', images=count)
     settings = stage_settings(context.find(stage.model), context.settings, context.method.chosen)
     translator = load_generator(Translator(*settings.translator), context.run.weights(stage.model))
     translator = translator.to(context.accelerator.device)
@@ -407,6 +424,28 @@ def _restyle_stage(stage: Restyle, context: _StageContext):
     painted = restyle_set(translator, task.source, task.source_size, folder, workers=options.workers,
                           progress=options.progress)
     _finish_stage(stage, context, f'{len(painted)} images painted', images=len(painted))
+
+# %% ../../nbs/runs/65_stages.ipynb #require-translated
+def _to_be_read(stage: Restyle, method: Method, out: Path | None) -> bool:
+    "Will the images of a folder be read by a stage of the run in `out`?"
+    names = [s.name for s in method.stages if s is stage or getattr(s, 'source', None) == stage.name]
+    done = out is not None and all(Run(Path(out), {}).finished(name) for name in names)
+    return bool(stage.folder) and not done
+
+def _require_translated(
+    method: Method,
+    source: Dataset | None = None,  # None: see only if there is such a folder
+    out: str | Path | None = None,  # the run's folder
+):
+    "An `InputError` unless each folder of translated images that is still to be read can be."
+    for stage in method.stages:
+        if not isinstance(stage, Restyle) or not _to_be_read(stage, method, out): continue
+        place, run = Path(stage.folder).resolve(), Path(out or '/').resolve()
+        if not place.is_dir(): raise InputError(f'{stage.folder}: no such folder. Correct `translated`.')
+        if out is not None and (place.is_relative_to(run) or run.is_relative_to(place)):
+            raise InputError(f'{stage.folder}: translated images and the run in {out} lie within each other. '
+                             'Move the images, or choose another `out`.')
+        if source is not None: _translated_images(stage.folder, source)
 
 # %% ../../nbs/runs/65_stages.ipynb #stages
 _STAGES = {Train: _train_stage, PseudoLabel: _pseudo_stage, Split: _split_stage, Rank: _rank_stage,
