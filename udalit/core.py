@@ -297,3 +297,22 @@ def _peak_memory() -> int:
         return 0  # Windows
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == 'darwin' else used*1024
+
+# %% ../nbs/00_core.ipynb #require-memory
+def _all_memory() -> int | None:
+    "Bytes of memory of the machine or its largest GPU, whichever has more; None: unknown."
+    sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
+        sizes.append(os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE'))
+    return max(sizes, default=None)
+
+def _require_memory(
+    needed: float,  # bytes
+    what: str,      # needs them
+    remedy: str,
+):
+    "An `InputError` if more memory is needed than there is."
+    there = _all_memory()
+    if there is not None and needed > there:
+        raise InputError(f'{what} needs about {needed/1e9:,.0f} GB of memory, {there/1e9:,.0f} GB are there. '
+                         f'{remedy}')

@@ -8,7 +8,6 @@ __all__ = ['read_image', 'read_ids', 'write_image', 'write_ids']
 # %% ../nbs/02_files.ipynb #imports
 import contextlib, fnmatch, os, struct, zlib
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import cv2
@@ -216,9 +215,13 @@ def _path_of(
                          'most 230 bytes, without "..", a leading slash or a drive.')
     return Path(folder)/f'{name}{suffix}'
 
-def _require_names(names: Iterable[str], whose: str):
+def _require_names(
+    dataset,     # with or without `names`; a part of another one, which may show an image twice, is that one
+    whose: str,  # for the message
+):
     "An `InputError` unless files can be stored under the names of all samples, each under its own."
-    count = Counter(_path_of(name, '') for name in names)
+    while hasattr(dataset, 'dataset'): dataset = dataset.dataset
+    count = Counter(_path_of(name, '') for name in getattr(dataset, 'names', ()))
     twice = [path.with_suffix('').as_posix() for path, times in count.items() if times > 1]
     if twice:
         raise InputError(f'{whose}: {len(twice)} names belong to several samples, such as {twice[0]!r}. '

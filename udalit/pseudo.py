@@ -262,14 +262,12 @@ def _stored_batches(
     what: str = 'pseudo-labels',  # for the bar
 ) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
     "Predict and store every image; one that is stored already is read back."
-    _require_names(getattr(dataset, 'names', ()), what)  # before all work
-    device, done = _device_of(network.to(memory_format=torch.channels_last)), set()  # convolutions like it so
+    _require_names(dataset, what)  # before all work
+    device = _device_of(network.to(memory_format=torch.channels_last))  # convolutions like it so
     with _evaluating(network), _progress_bar(total=len(dataset), desc=what, show=progress) as bar:
         for batch in test_loader(dataset, transform, 1, workers):
             name, images = batch['name'][0], batch['image']
             path = _path_of(name, folder)
-            if name in done: _require_names([name, name], what)  # of a data set without `names`
-            done.add(name)
             stored = _found(path, images.shape[-2:], len(dataset.space))
             if stored is None:
                 decided = _decided(network, images.to(device), partial(decide, name), upsample)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from ..core import InputError
+from ..core import InputError, _require_memory, _require_space
 from .datasets import camvid, cityscapes, folders, gta5, synthia
 from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, read_classes
@@ -41,7 +41,7 @@ class Task:
             if not getattr(self, part).labelled:
                 raise InputError(f'{self.name}: the {part} images need labels.')
         for part in ('source', 'target', 'test'):
-            _require_names(getattr(getattr(self, part), 'names', ()), f'{self.name}, {part}')
+            _require_names(getattr(self, part), f'{self.name}, {part}')
 
     def labelled(self, which: str) -> Dataset:
         "The images whose labels are used for training: 'source', or 'oracle' for the target's own."
@@ -112,12 +112,22 @@ def _own_folders(data: str | Path) -> Task:
         source_size=_first_size(source), target_size=_first_size(target), protocols=tuple(space.protocols),
         oracle=partial(part, 'target'))
 
+# %% ../../nbs/data/14_tasks.ipynb #require-drawable
+def _require_drawable(world: Path, size: tuple[int, int], images: int):
+    "An `InputError` if a world of so many images (width, height) clearly fits neither memory nor disk."
+    pixels = size[0]*size[1]
+    what = f'drawing an image of {size[0]}×{size[1]}'
+    _require_memory(70*pixels, what, 'Give a smaller `size`.')
+    _require_space(world, images*pixels)
+
 # %% ../../nbs/data/14_tasks.ipynb #streets
 def _drawn(name: str, read: Callable, ensure: Callable, data, size, train, test) -> Task:
     "The task `name`, drawn by `ensure` into a folder of its own and size, and read by `read`."
     if data is None:
         raise InputError(f'{name} needs a folder to draw into: give `data=ROOT` (it is made if missing).')
-    world = ensure(Path(data)/f'{name}-{size[0]}x{size[1]}', size=size, train=train, test=test)
+    world = Path(data)/f'{name}-{size[0]}x{size[1]}'
+    if not world.exists(): _require_drawable(world, size, sum(train) + test)
+    world = ensure(world, size=size, train=train, test=test)
     return replace(read(world), name=name, source_size=size, target_size=size, game=False)
 
 def streets(

@@ -26,6 +26,7 @@ from ..data.tasks import Task
 from ..labels import IGNORE
 from ..losses.terms import Setup
 from ..methods.catalogue import method_on
+from ..memory import _require_step_fits
 from ..methods.plans import Method, Rank, Restyle, Take, Train, _available, build_terms, check_plan
 from ..methods.plans import stage_settings, _stage_terms
 from ..methods.settings import Settings
@@ -41,6 +42,15 @@ from .stages import _require_taken, _require_translated
 from ..training.step import Trainer, _plain_accelerator
 from ..training.watch import Journal
 
+# %% ../../nbs/runs/67_fit.ipynb #require-room
+def _require_room(network: nn.Module, task: Task, method: Method, settings: Settings):
+    "An `InputError` if a step of some stage clearly needs more memory than there is."
+    for stage in method.segmenting:
+        own = stage_settings(stage, settings, method.chosen)
+        terms = _stage_terms(method, stage, Setup(network, settings, task.space))
+        sizes = [task.source_size]*(stage.source is not None) + [task.target_size]*(stage.target is not None)
+        _require_step_fits(network, terms.values(), sizes, own.batch_size, f'stage "{stage.name}"')
+
 # %% ../../nbs/runs/67_fit.ipynb #require-fit
 def _require_fit(
     network: nn.Module,
@@ -55,6 +65,7 @@ def _require_fit(
     if network.num_classes != len(task.space):
         raise InputError(f'the network has {network.num_classes} classes, the task {task.name} has '
                          f'{len(task.space)}: build it with `num_classes={len(task.space)}`.')
+    _require_room(network, task, method, settings)
     maps = _blank_maps(network, task)
     for stage in method.stages:
         taken = out is not None and Run(Path(out), {}).finished(stage.name)
