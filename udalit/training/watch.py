@@ -214,8 +214,8 @@ def _examine(self: Watch, values: Tensor, keys: list[str], names: list[list[str]
     not_finite = _not_finite(values, keys, names)
     signs = dict(finite=not_finite)
     if step > self.steps/4:
-        signs |= dict(saturated=_saturated(self.rows), idle=_idle(self.rows),
-                      collapsed=_collapsed(self.rows, self.num_classes))
+        signs |= dict(saturated=_saturated(self.rows), collapsed=_collapsed(self.rows, self.num_classes))
+        if step >= 100: signs |= dict(idle=_idle(self.rows))  # before, none has had time to learn
     for kind, sign in signs.items():
         if sign and kind not in self.warned:
             self.warned.add(kind)
