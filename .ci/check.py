@@ -114,7 +114,7 @@ def order():
             if number in (n for n, _ in made.values()): problems.append(f'{name(o)}: number {number} is taken')
             made[module] = number,o
             expected = '.'.join([*o.relative_to(NBS).parts[:-1], re.sub(r'^\d+_', '', o.stem)])
-            if module != expected: problems.append(f'{name(o)}: exports to {module}, its own name says {expected}')
+            if module.strip('_') != expected: problems.append(f'{name(o)}: exports to {module}, its own name says {expected}')
         elif module: problems.append(f'{name(o)}: exports but has no number')
         if number is not None: uses += [(number, module, o, m) for c in code if not c.startswith('%%') for m in imported(c)]
     problems += [f'{name(o)} imports {m}, whose notebook is {made[m][1].name}' for n, module, o, m in uses

@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, ast, contextlib, importlib, os, re, shlex, signal, sys, threading, warnings
+import argparse, ast, contextlib, importlib, io, os, re, shlex, signal, sys, threading, time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from fastcore.script import Param
 from tqdm import tqdm
 
 import udalit
-from .core import InputError, _explain
+from .core import InputError, _explain, _is_main
 from .data.tasks import DRAWN, TASKS, find_task
 from .evaluation.profile import profile, _profile_text
 from .evaluation.results import results_text
 from .experiments.demo import run_demo
-from .experiments.one import check_task, evaluate_run, experiment, predict_folder
+from .experiments.one import _initial_text, check_task, evaluate_run, experiment, predict_folder
 from .experiments.tables import folder_name, table
 from .losses.terms import TERMS
 from .methods.catalogue import METHODS, find_method, plan_text
@@ -115,6 +115,7 @@ class _MethodOptions:
                            set=values, inter=self.inter, translated=self.translated,
                            fidelity=self.fidelity)
 
+# %% ../nbs/85_cli.ipynb #training-options
 @dataclass(frozen=True)
 class _TrainingOptions:
     "Which network is trained, at which size, how long."
@@ -135,9 +136,14 @@ class _TrainingOptions:
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
         backbone = self.backbone or ('small' if task in DRAWN else 'resnet101')
-        scales = None if self.test_scales is None else _parse_scales(self.test_scales, '--test-scales')
-        return vars(self) | dict(size=_parse_size(self.size), backbone=backbone, test_scales=scales,
-                                 test_flip=self.test_flip or None)
+        scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
+        parsed = dict(size=_parse_size(self.size), test_scales=scales, test_flip=self.test_flip or None)
+        return vars(self) | parsed | dict(backbone=backbone)
+
+    def note(self, task: str) -> str:
+        "What stands below results: first weights that need not have been random."
+        started = _initial_text(self.of(task)['backbone'], self.weights or 'published')
+        return f'initial weights {started}' if started.startswith('RANDOM') else ''
 
 # %% ../nbs/85_cli.ipynb #methods-text
 def _parse_methods(text: str) -> list[Method]:
@@ -228,7 +234,7 @@ def _run(
     method = changes.of(method)
     out = out or f'runs/{folder_name(method)}-{task}-{seed}'
     rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
-    if rows: print(results_text(rows, classes=False))
+    if rows: print(results_text(rows, training.note(task), classes=False))
 
 def _table(
     task: str,             # a name that `udalit tasks` lists
@@ -245,7 +251,8 @@ def _table(
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
     out = out or f'runs/table-{task}'
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
-    print(results_text([r for r in rows if not r['checkpoint'].startswith('best')], classes=False))
+    last = [row for row in rows if not row['checkpoint'].startswith('best')]
+    print(results_text(last, training.note(task), classes=False))
 
 # %% ../nbs/85_cli.ipynb #profile-command
 def _profile(
@@ -308,7 +315,9 @@ _EXAMPLES = dict(
         '  udalit run isia-aim streets --data data --without aim --with isia=feature --set isia.weight=0.01\n'
         '  udalit run pixintrada streets --data data --inter runs/clan-streets-0 --set split.alpha=0.79\n'
         '  udalit run advent gta5-cityscapes --data ~/data --precision bf16\n'
-        '  accelerate launch --num_processes 2 -m udalit.cli run advent gta5-cityscapes --data ~/data',
+        '  accelerate launch --num_processes 2 -m udalit run advent gta5-cityscapes --data ~/data\n'
+        '  torchrun --nproc-per-node 2 -m udalit run advent streets  (on CPUs: `accelerate launch --cpu` '
+        'starts one process whatever it is told)',
     table='udalit table streets --methods "source, target-stats, clan, clan --without weights" --seeds 0,1,2',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions',
@@ -386,6 +395,32 @@ def _respelled(message: str) -> str:
     argument = r'`(?P<name>[a-z_][\w.]*)(=(?P<inner>[^`]*))?`( = (?P<outer>\'[^\']*\'|[^\s:]+))?'
     return re.sub(argument, shell, message)
 
+# %% ../nbs/85_cli.ipynb #lasting
+class _Lasting(io.RawIOBase):
+    "Writes as long as somebody takes it; later what is written is lost, without an error."
+    def __init__(self, stream, raw): self.stream, self.raw, self.lost = stream, raw, None
+
+    def writable(self): return True
+
+    def fileno(self): return self.raw.fileno()
+
+    def isatty(self): return self.raw.isatty()
+
+    def write(self, data):
+        try: return self.raw.write(data)
+        except OSError as error: self.lost = error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+        return len(data)
+
+def _lasting(stream):
+    "A terminal's stream that shows ? for what it cannot show, and stays when its reader goes."
+    buffer = getattr(stream, 'buffer', None)
+    raw = getattr(buffer, 'raw', buffer)  # with `python -u` there is no buffer between
+    if not isinstance(raw, io.RawIOBase) or isinstance(raw, _Lasting): return stream  # a notebook's; ours
+    stream.flush()
+    return io.TextIOWrapper(io.BufferedWriter(_Lasting(stream, raw)), stream.encoding, 'replace',
+                            line_buffering=stream.line_buffering or stream.write_through)
+
 # %% ../nbs/85_cli.ipynb #main
 def _overview() -> str:
     "What `udalit --help` prints."
@@ -399,10 +434,10 @@ def main(
 ) -> int:                                # exit status: 0, 2 for bad input, 130 if interrupted
     "Run one command."
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ('-h', '--help', 'help'): print(_overview())
-    elif arguments[0] == '--version': print(udalit.__version__)
-    else: return _guarded(lambda: _call(*arguments))
-    return 0
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
+    if not arguments or arguments[0] in ('-h', '--help', 'help'): return _guarded(lambda: print(_overview()))
+    if arguments[0] == '--version': return _guarded(lambda: print(udalit.__version__))
+    return _guarded(lambda: _call(*arguments))
 
 # %% ../nbs/85_cli.ipynb #guarded
 def _guarded(action: Callable) -> int:
@@ -410,15 +445,14 @@ def _guarded(action: Callable) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f'warning: {message}', file=sys.stderr)
     try:
         with _terminable(): action()
+        _require_printed()
     except InputError as error: return _complain(error)
-    except BrokenPipeError:  # `udalit check … | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
         explained = _explain(error, error.filename or '.')
         if not isinstance(explained, InputError): raise
         return _complain(explained)
     except KeyboardInterrupt:
-        _say('stopped; the same command goes on from here.')
+        if _is_main(): _say('stopped; the same command goes on from here.')
         return 130
     return 0
 
@@ -437,8 +471,15 @@ def _say(text: str):
     for bar in list(tqdm._instances): bar.close()
     print(text, file=sys.stderr)
 
+def _require_printed():
+    "An `InputError` if something that was printed is lost, though its reader did not go: a full disk."
+    sys.stdout.flush()
+    lost = getattr(getattr(getattr(sys.stdout, 'buffer', None), 'raw', None), 'lost', None)
+    if lost and not isinstance(lost, BrokenPipeError): raise InputError(f'what it printed is lost: {lost}.')
+
 def _complain(error: InputError) -> int:
-    "Say what is wrong, in a shell's words."
+    "Say what is wrong, in a shell's words; of several processes the first does, unless it found nothing."
+    if not _is_main(): time.sleep(10)  # the launcher ends this process if another has failed
     _say(f'udalit: {_respelled(str(error))}')
     return 2
 

@@ -122,7 +122,7 @@ def writing(
 ):
     "Give a temporary path beside `path`; renamed over `path` if the block succeeds, removed if it fails."
     path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    temporary = path.with_name(f'.{path.name[:50]}.{os.getpid()}.tmp')  # a disk takes names of 255 bytes
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -273,7 +273,8 @@ def _set_rng_state(state: dict):
 # %% ../nbs/00_core.ipynb #is-main
 def _is_main() -> bool:
     "Is this the only process of a run, or the first of several?"
-    return int(os.environ.get('RANK', 0)) == 0
+    several = os.environ.get('WORLD_SIZE', '1') != '1'
+    return not several or os.environ.get('RANK', '0') == '0'
 
 # %% ../nbs/00_core.ipynb #progress-bar
 _IN_TEST = 'IN_TEST' in os.environ  # nbdev executes a notebook: a bar is no output

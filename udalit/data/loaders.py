@@ -6,7 +6,7 @@
 __all__ = ['endless_loader', 'test_loader']
 
 # %% ../../nbs/data/13_loaders.ipynb #imports
-import contextlib, itertools, random, signal
+import contextlib, itertools, os, random, signal, time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -174,9 +174,14 @@ class _Batches:
             yield batch
 
 # %% ../../nbs/data/13_loaders.ipynb #make-loader
-def _ignore_interrupt(worker: int):
-    "In a worker: Ctrl-C reaches the parent, too, which ends the workers after its step and a checkpoint."
+def _leave_signals(worker: int):
+    "In a worker: Ctrl-C and SIGTERM reach the parent, too, which ends the workers after a checkpoint."
+    first = []
+    def end(number, frame):
+        first.append(time.monotonic())
+        if first[-1] - first[0] > 3: os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
 
 def _make_loader(dataset: Dataset, batches: Sampler, workers: int) -> _Batches:
     "torch's loader with our settings."
@@ -184,7 +189,7 @@ def _make_loader(dataset: Dataset, batches: Sampler, workers: int) -> _Batches:
     return _Batches(DataLoader(
         _Careful(dataset), batch_sampler=batches, num_workers=workers, collate_fn=_collate_careful,
         pin_memory=torch.cuda.is_available(), persistent_workers=workers > 0, generator=torch.Generator(),
-        worker_init_fn=_ignore_interrupt))
+        worker_init_fn=_leave_signals))
 
 def endless_loader(
     dataset: Dataset,

@@ -216,23 +216,26 @@ def _row_percent(confusion) -> np.ndarray:
     return np.divide(100*counts, total, out=np.full_like(counts, math.nan), where=total > 0)
 
 # %% ../../nbs/evaluation/73_show.ipynb #confusion-picture
+_WRITTEN = 40  # classes: of more the cells have no numbers, of more than twice as many not all have names
+
 def confusion_picture(
     confusion,          # (K, K) counts: rows truth, columns prediction
     space: LabelSpace,
 ) -> Figure:
     "The confusion matrix as a heat map, in percent of each true class; the row of an absent class is empty."
-    share, k = _row_percent(confusion), len(space)
+    share, k, few = _row_percent(confusion), len(space), len(space) <= _WRITTEN
     if share.shape != (k, k):
         raise InputError(f'a confusion matrix of shape {share.shape}, but {space.name} has {k} classes.')
-    written = np.where(share >= 0.5, np.char.mod('%.0f', share), '')
-    figure = _Sheet(figsize=(2 + 0.27*k, 1.3 + 0.24*k), layout='constrained')
+    written = np.where(share >= 0.5, np.char.mod('%.0f', share), '') if few else None
+    figure = _Sheet(figsize=(2 + 0.27*min(k, _WRITTEN), 1.3 + 0.24*min(k, _WRITTEN)), layout='constrained')
     ax = figure.subplots()
-    seaborn.heatmap(share, ax=ax, cmap='Blues', vmin=0, vmax=100, linewidths=0.3, linecolor='0.9',
+    seaborn.heatmap(share, ax=ax, cmap='Blues', vmin=0, vmax=100, linewidths=0.3*few, linecolor='0.9',
                     annot=written, fmt='', annot_kws=dict(fontsize=6), xticklabels=False, yticklabels=False,
                     cbar_kws=dict(label='% of the true class', shrink=0.6))
-    places = np.arange(k) + 0.5
-    ax.set_xticks(places, space.classes, rotation=90, fontsize=7)
-    ax.set_yticks(places, space.classes, rotation=0, fontsize=7)
+    named = slice(None, None, math.ceil(k/(2*_WRITTEN)))
+    places = (np.arange(k) + 0.5)[named]
+    ax.set_xticks(places, space.classes[named], rotation=90, fontsize=7)
+    ax.set_yticks(places, space.classes[named], rotation=0, fontsize=7)
     ax.tick_params(length=0)
     ax.set_xlabel('called', fontsize=8)
     ax.set_ylabel('truth', fontsize=8)

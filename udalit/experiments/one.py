@@ -6,10 +6,13 @@
 __all__ = ['check_task', 'experiment', 'evaluate_run', 'predict_folder']
 
 # %% ../../nbs/experiments/80_one.ipynb #imports
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -27,8 +30,8 @@ from ..labels import LabelSpace, colorize
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
 from ..methods.plans import Method, Restyle
 from ..methods.settings import Settings
-from ..nets.generators import _first_weights, deeplab_v2
-from ..nets.weights import load_generator
+from ..nets.generators import _encoder, _first_weights, deeplab_v2
+from ..nets.weights import _IMAGENET, load_generator, _published
 from ..restyle import _translated_images
 from ..runs.fit import _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit, _stages_until
 from ..runs.folder import Run, _compare, load_run, open_run
@@ -73,6 +76,16 @@ def _build_network(
     about = dict(backbone=backbone, options=options, size=task.target_size, weights=started,
                  space={name: getattr(task.space, name) for name in names})
     return network, about
+
+# %% ../../nbs/experiments/80_one.ipynb #initial-text
+def _initial_text(
+    backbone: str,
+    weights: str | Path,  # as model.json has them; 'random' or 'none': random
+) -> str:
+    "What a network began with, for people: RANDOM where there are published weights."
+    if weights not in ('random', 'none'): return str(weights)
+    with torch.device('meta'): published = _published(_encoder(backbone).origin)
+    return 'RANDOM, though there are ImageNet weights' if _IMAGENET in published else 'random'
 
 # %% ../../nbs/experiments/80_one.ipynb #score-run
 _ONCE = (1.,), False  # test sizes, and whether the mirrored image counts too
@@ -123,6 +136,21 @@ def _label_maps(
     few = subset(task.test, indices=list(range(count)))
     return [ids[0].cpu() for _, ids, _ in predictions(network, few, task.target_size, progress=False)]
 
+def _draw(
+    drawings: dict[str, Callable[[], Figure]],  # by the pictures' names
+    folder: Path,        # gets NAME.png
+    journal: Journal,
+) -> dict[str, Path]:    # those that could be drawn
+    "Draw pictures one by one; one that cannot be drawn is a warning. The results are written already."
+    pictures = {}
+    for name, draw in drawings.items():
+        path = folder/f'{name}.png'
+        try: figure_to_png(draw(), path)
+        except InputError: raise  # a full disk
+        except Exception as error: journal.warn(f'no picture {name}: {type(error).__name__}: {error}')
+        else: pictures[name] = path
+    return pictures
+
 def _show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores: Scores):
     "Write the run's pictures and its report."
     samples = [task.test[i] for i in range(min(4, len(task.test)))]
@@ -130,13 +158,13 @@ def _show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores
     for stage in run.training:
         load_generator(network, run.weights(stage))
         columns[stage] = _label_maps(network, task, len(samples))
-    figures = dict(panel=panel([s['image'] for s in samples], columns, task.space),
-                   confusion=confusion_picture(scores.confusion, task.space))
+    drawings = dict(panel=partial(panel, [s['image'] for s in samples], columns, task.space),
+                    confusion=partial(confusion_picture, scores.confusion, task.space))
     for stage in run.training:
         history = read_history(run.stage(stage)/'history.jsonl')
-        if len(history) > 1: figures[f'curves-{stage}'] = curves(history)
-    for name, figure in figures.items(): figure_to_png(figure, run.folder/'pictures'/f'{name}.png')
-    sections = [('Results', results_html(rows, str(scores.protocol))), *figures.items()]
+        if len(history) > 1: drawings[f'curves-{stage}'] = partial(curves, history)
+    pictures = _draw(drawings, run.folder/'pictures', Journal(run.folder))
+    sections = [('Results', results_html(rows, str(scores.protocol))), *pictures.items()]
     html_report(run.folder/'report.html', f'{run.about["method"]} on {task.name}', sections)
 
 # %% ../../nbs/experiments/80_one.ipynb #prepare
@@ -186,6 +214,34 @@ def _describe_model(out: Path, about: dict):
         _compare(out, asked(read_json(out/'model.json')), asked(about))
     if _is_main(): write_json(out/'model.json', about)
 
+# %% ../../nbs/experiments/80_one.ipynb #begin
+def _begin(out, network, task, method, settings, seed, options, about):
+    "Refuse another run's folder; else rehearse, check the data, and write down what the network is."
+    accelerator = _new_accelerator(options)
+    processes = accelerator.num_processes
+    _plan_run(out, network, task, method, settings, seed, options, processes)
+    _rehearse(network, task, method, settings, accelerator, out)
+    begun, started = (out/'settings.json').exists(), _initial_text(about['backbone'], about['weights'])
+    _describe_model(out, about)
+    _require_space(out, 40*sum(p.numel() for p in network.parameters()))
+    oracle = any(stage.source == 'oracle' for stage in method.training)
+    translated = _read_translated(method, task, out)
+    reports = check_task(task, oracle, out/'checked.json', False, options.progress, translated)
+    for name, report in reports.items() if _is_main() else ():
+        Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
+    if _is_main() and not begun:
+        journal = Journal(out, options.progress)
+        say = journal.warn if started.startswith('RANDOM') else journal.say
+        say(f'initial weights {started}; {processes} process{"es" if processes > 1 else ""} at work')
+    return accelerator
+
+# %% ../../nbs/experiments/80_one.ipynb #read-translated
+def _read_translated(method: Method, task: Task, out: Path) -> Scenes | None:
+    "Images of a folder, translated from the source's, if a stage has still to read them."
+    for stage in method.stages:
+        if not isinstance(stage, Restyle) or not _to_be_read(stage, method, out): continue
+        return Scenes(_translated_images(stage.folder, task.source), name=f'translated, {stage.folder}')
+
 # %% ../../nbs/experiments/80_one.ipynb #experiment
 def experiment(
     method: str | Method,
@@ -210,31 +266,11 @@ def experiment(
     run = _carry_out(network, task, method, settings, out, seed, options, accelerator)
     if not _is_main(): return []
     if reported: return read_results(out/'results.csv')
-    rows, scores = _score_run(run, network, task, settings, about['weights'], options)
+    started = _initial_text(backbone, about['weights'])
+    rows, scores = _score_run(run, network, task, settings, started, options)
     if rows: rows = write_results(out/'results.csv', rows)
     if all(map(run.finished, run.training)): _show_run(run, network, task, rows, scores)
     return rows
-
-def _begin(out, network, task, method, settings, seed, options, about):
-    "Refuse another run's folder; else rehearse, check the data, and write down what the network is."
-    accelerator = _new_accelerator(options)
-    _plan_run(out, network, task, method, settings, seed, options, accelerator.num_processes)
-    _rehearse(network, task, method, settings, accelerator, out)
-    _describe_model(out, about)
-    _require_space(out, 40*sum(p.numel() for p in network.parameters()))
-    oracle = any(stage.source == 'oracle' for stage in method.training)
-    translated = _read_translated(method, task, out)
-    reports = check_task(task, oracle, out/'checked.json', False, options.progress, translated)
-    for name, report in reports.items() if _is_main() else ():
-        Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
-    return accelerator
-
-# %% ../../nbs/experiments/80_one.ipynb #read-translated
-def _read_translated(method: Method, task: Task, out: Path) -> Scenes | None:
-    "Images of a folder, translated from the source's, if a stage has still to read them."
-    for stage in method.stages:
-        if not isinstance(stage, Restyle) or not _to_be_read(stage, method, out): continue
-        return Scenes(_translated_images(stage.folder, task.source), name=f'translated, {stage.folder}')
 
 # %% ../../nbs/experiments/80_one.ipynb #on-device
 def _on_device(loaded: tuple, device: str | None) -> tuple:
@@ -265,7 +301,8 @@ def evaluate_run(
         raise InputError(f'`data` = {str(data)!r}: no such folder.')
     task = find_task(run.about['task'], data, size)
     scores = evaluate(network, task.test, size, scales=scales, flip=flip, workers=workers, save=save,
-                      progress=progress, checkpoint=checkpoint, weights=about['weights'])
+                      progress=progress, checkpoint=checkpoint,
+                      weights=_initial_text(about['backbone'], about['weights']))
     where = run.about['method'], task.name, stage or run.training[-1], run.about['seed'], checkpoint
     return score_rows(scores, *where, task.protocols), str(scores.protocol)
 
