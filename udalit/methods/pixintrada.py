@@ -36,7 +36,7 @@ def _intrada_official(method: Method) -> Method:
     _, labels, rank, intra = _untranslated(method).stages
     stages = Train('inter', _ADVENT), labels, rank, intra
     settings = dict(auxiliary=True, repeat_backbone=True, **_CAFFE)
-    return _halved(replace(method, stages=stages, settings=settings, by_task={}))
+    return _halved(replace(method, stages=stages, settings=settings, arguments={}))
 
 def intrada() -> Method:
     "Stage I from source to target, then ADVENT from easy to hard target images. Source: PIX-INTRA"
@@ -44,4 +44,4 @@ def intrada() -> Method:
         _INTER,
         PseudoLabel('labels', 'inter', **_ARG_MAX), Rank('rank', 'labels'),
         Train('intra', _ADVENT, source='rank', target='rank')), _STAGE_II, official=_intrada_official,
-        by_task={'gta5-cityscapes': {f'intra.{name}.upsampled': True for name in ('adv', 'adv_aux')}}))
+        arguments={f'intra.{name}': dict(upsampled=True) for name in ('adv', 'adv_aux')}))
