@@ -135,7 +135,8 @@ class _TrainingOptions:
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
-        backbone = self.backbone or ('small' if task in DRAWN else 'resnet101')
+        backbone = self.backbone
+        if backbone is None: backbone = 'small' if task in DRAWN else 'resnet101'
         scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
         parsed = dict(size=_parse_size(self.size), test_scales=scales, test_flip=self.test_flip or None)
         return vars(self) | parsed | dict(backbone=backbone)
@@ -232,7 +233,7 @@ def _run(
 ):
     "Train METHOD on TASK, evaluate and report; the same command again goes on where it stopped."
     method = changes.of(method)
-    out = out or f'runs/{folder_name(method)}-{task}-{seed}'
+    if out is None: out = f'runs/{folder_name(method)}-{task}-{seed}'
     rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
     if rows: print(results_text(rows, training.note(task), classes=False))
 
@@ -249,7 +250,7 @@ def _table(
     "Run METHODS on TASK with every seed: one table, mean ± std. Goes on where it stopped."
     _import_own(import_)
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
-    out = out or f'runs/table-{task}'
+    if out is None: out = f'runs/table-{task}'
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
     last = [row for row in rows if not row['checkpoint'].startswith('best')]
     print(results_text(last, training.note(task), classes=False))
@@ -369,6 +370,10 @@ def _call(name: str, *arguments: str):
     if name not in COMMANDS: raise InputError(f'no command "{name}". There are: {", ".join(COMMANDS)}.')
     parser, command = _parser_of(name), COMMANDS[name]
     given = vars(parser.parse_args([_dashed(a) for a in arguments]))
+    for action in parser._actions:  # "$X" where X is not set
+        if given.get(action.dest) == '':
+            what = ' '.join(action.option_strings) or action.dest.upper()
+            raise InputError(f'{name}: {what} is empty. Give a value, or leave the option out.')
     for group, kind in _groups(command).items():
         given[group] = kind(**{key: given.pop(key) for key in _arguments(kind) if key in given})
     command(**given)

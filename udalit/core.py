@@ -152,6 +152,8 @@ def _explain(error: Exception, path: str | Path) -> Exception:
                           'give the same command again and it continues.')
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return InputError(f'{path}: may not be written. Choose another folder, or change its permissions.')
+    if number == errno.EISDIR:
+        return InputError(f'{path}: a folder stands where a file is needed. Move it, or choose another one.')
     if number in (errno.ENOTDIR, errno.EEXIST):
         return InputError(f'{path}: a file stands where a folder is needed. Move it, or choose another one.')
     if number == errno.ENOENT and getattr(error, 'filename', None):
@@ -184,15 +186,69 @@ def write_json(path: str | Path, value):
     "Write `value` as indented JSON to `path`, whole or not at all."
     write_text(path, json.dumps(value, indent=1, default=str) + '\n')
 
+# %% ../nbs/00_core.ipynb #parts
+def _parts(
+    value,       # from JSON; `...` stands for one that is missing
+    wanted,      # bool, int, float, str, None, object, list[…], tuple[…], dict[str, …], or {key: wanted}
+    place: str,  # where the value stands in the file
+) -> list[tuple] | None:
+    "The value's parts, what is wanted of each, and where it stands; None if the value itself does not fit."
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict): return None
+        known = [key for key in wanted if not key.endswith('?') or key[:-1] in value]
+        return [(value.get(key.rstrip('?'), ...), wanted[key], f'{place}.{key.rstrip("?")}') for key in known]
+    kind, of = typing.get_origin(wanted) or wanted, typing.get_args(wanted)
+    if kind is object: return None if value is ... else []
+    if kind is dict and isinstance(value, dict): return [(v, of[1], f'{place}.{k}') for k, v in value.items()]
+    if kind not in (list, tuple): return [] if _is_kind(value, kind) else None
+    if not isinstance(value, list) or kind is tuple and len(of) != len(value): return None
+    each = of if kind is tuple else of*len(value)
+    return [(part, each[n], f'{place}[{n}]') for n, part in enumerate(value)]
+
+# %% ../nbs/00_core.ipynb #misfit
+def _misfit(value, wanted, place: str = '') -> str | None:
+    "Where and how a value from JSON is not what is wanted, as for `_parts`; None if it fits."
+    options = _options(wanted)
+    if len(options) > 1 and None in [_misfit(value, option, place) for option in options]: return None
+    parts = _parts(value, options[0], place) if len(options) == 1 else None
+    if parts is not None: return next(filter(None, (_misfit(*part) for part in parts)), None)
+    kind = typing.get_origin(wanted) or wanted
+    words = 'a list' if kind in (list, tuple) else 'an object'
+    if kind is tuple: words += f' of {len(typing.get_args(wanted))}'
+    if len(options) > 1 or isinstance(kind, type) and kind in _KINDS: words = _in_words(wanted)
+    if kind is object: words = 'some value'
+    found = 'missing' if value is ... else _shown(value)[:60]
+    return f'{place.strip(".") or "the whole"} is {found}, where {words} belongs'
+
 # %% ../nbs/00_core.ipynb #read-json
-def read_json(path: str | Path):
-    "What the JSON file holds; an `InputError` names a missing or broken one."
+def _depth(value) -> int:
+    "How deep lists and objects are nested."
+    depth, level = 0, [value]
+    while level:
+        held = [part for part in level if isinstance(part, (list, dict))]
+        level = [part for one in held for part in (one.values() if isinstance(one, dict) else one)]
+        depth += 1
+    return depth
+
+def read_json(
+    path: str | Path,
+    wanted=object,  # of which kind it must be: as for `_parts`
+    mend: str = 'Put the right file back.',  # what to do about one that is another
+):
+    "What the JSON file holds; an `InputError` names a missing or broken one, or what in it is not as wanted."
     try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError:
+        if os.path.exists(path) and not os.path.isfile(path): raise InputError(f'{path}: not a file. {mend}')
+        value = json.loads(Path(path).read_text(encoding='utf-8'))
+        if _depth(value) > 30: raise RecursionError('nested too deep')
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f'{path}: no such file.') from None
-    except ValueError as error:
-        raise InputError(f'{path}: not a JSON file ({error}). Delete or mend it.') from None
+    except InputError:
+        raise
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f'{path}: not a JSON file ({error}). {mend}') from None
+    wrong = _misfit(value, wanted)
+    if wrong: raise InputError(f'{path}: {wrong}. {mend}')
+    return value
 
 # %% ../nbs/00_core.ipynb #check-space
 def _require_space(
@@ -204,6 +260,54 @@ def _require_space(
     if free < size:
         raise InputError(f'{folder}: {free/1e6:,.0f} MB left on the disk, about {size/1e6:,.0f} MB needed. '
                          'Free some space, or choose another `out`.')
+
+# %% ../nbs/00_core.ipynb #ancestry
+def _place_key(path: str) -> tuple[int, int] | str:
+    "What tells a file or folder from every other one."
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # not there, or no possible name
+        return os.path.normcase(path)
+    return found.st_dev, found.st_ino
+
+def _ancestry(path: str | Path) -> list[tuple[int, int] | str]:
+    "Keys of a file or folder, and of all folders that it lies in."
+    path = Path(os.path.realpath(path))
+    return [_place_key(str(part)) for part in (path, *path.parents)]
+
+# %% ../nbs/00_core.ipynb #require-apart
+def _require_apart(
+    name: str,               # the argument's name in messages, 'out' or 'save'
+    written: str | Path,     # the folder that is going to be written into
+    read: list[str | Path],  # files and folders that are read
+):
+    "An `InputError` if `written` is a folder that is read, lies in one, or holds one."
+    if not str(written): raise InputError(f"`{name}` = '': give a folder.")
+    outer = _ancestry(written)
+    for path in read:
+        inner = _ancestry(path)
+        if inner[0] == outer[0]: how = 'this is'
+        elif inner[0] in outer: how = 'this lies in'
+        elif outer[0] in inner: how = 'this holds'
+        else: continue
+        raise InputError(f'`{name}` = {str(written)!r}: {how} {path}, which is read; '
+                         'nothing is written there. Choose a folder apart from the data.')
+
+# %% ../nbs/00_core.ipynb #claim
+def _claim(
+    name: str,         # the argument's name in messages, 'out' or 'save'
+    folder: Path,      # that is going to be written into
+    files: list[str],  # what will be written there: paths from the folder
+):
+    "Note in the folder that these files are ours; an `InputError` if one is there that is not."
+    record, own = folder/'written.json', []
+    if record.exists(): own = read_json(record, dict(files=list[str]))['files']
+    known = set(own)
+    foreign = next((f for f in files if f not in known and os.path.lexists(folder/f)), None)
+    if foreign is not None:
+        raise InputError(f'{folder/foreign}: is there already, and {record.name} does not list it as ours. '
+                         f'Choose another `{name}`, or move it away.')
+    write_json(record, dict(files=[*own, *(f for f in files if f not in known)]))
 
 # %% ../nbs/00_core.ipynb #canonical
 def _canonical(value):
@@ -226,6 +330,23 @@ def digest(
     "A short name for plain data, the same in every process and on every machine."
     text = json.dumps(_canonical(value))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+# %% ../nbs/00_core.ipynb #file-digest
+def _file_digest(
+    path: str | Path,
+    sample: int | None = None,  # bytes at the beginning, in the middle and at the end; None: all
+) -> str:                       # 16 hexadecimal digits
+    "A short name for what a file holds."
+    with open(path, 'rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        places = range(0, size, 2**20)
+        if sample is not None and size > 3*sample: places = 0, (size - sample)//2, size - sample
+        else: sample = 2**20
+        hashed = hashlib.blake2b(str(size).encode(), digest_size=8)
+        for place in places:
+            file.seek(place)
+            hashed.update(file.read(sample))
+    return hashed.hexdigest()
 
 # %% ../nbs/00_core.ipynb #tensors-digest
 def _tensors_digest(

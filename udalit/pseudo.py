@@ -412,6 +412,23 @@ def label_set(
     write_json(folder/'manifest.json', manifest)
     return manifest
 
+# %% ../nbs/41_pseudo.ipynb #read-manifest
+_MANIFEST = {'thresholds': list[float], 'entropy?': dict[str, float], 'of_image?': dict[str, list[float]],
+             'reading?': str, 'upsample?': str, 'keep?': str}
+
+def _read_manifest(folder: str | Path, num_classes: int | None = None) -> dict:
+    "What `label_set` or `split_set` left in `folder`; None: of however many classes."
+    path = Path(folder)/'manifest.json'
+    manifest = read_json(path, _MANIFEST, 'Put the right file back, or have the labels made anew.')
+    count = len(manifest['thresholds']) if num_classes is None else num_classes
+    if len(manifest['thresholds']) != count:
+        raise InputError(f'{folder}: pseudo-labels of {len(manifest["thresholds"])} classes, '
+                         f'the task has {count}.')
+    for name, limits in manifest.get('of_image', {}).items():
+        if len(limits) != count:
+            raise InputError(f'{path}: of_image.{name} has {len(limits)} thresholds, where {count} belong.')
+    return manifest
+
 # %% ../nbs/41_pseudo.ipynb #pseudo-labelled
 class PseudoLabelled(Dataset):
     "`dataset` with the pseudo-labels of `folder`; pixels not above their class's threshold are 255, ignored."
@@ -421,11 +438,8 @@ class PseudoLabelled(Dataset):
         self.dataset, self.folder = dataset, Path(folder)
         self.space, self.names = dataset.space, dataset.names
         self.name = getattr(dataset, 'name', 'pseudo-labels')
-        manifest = read_json(self.folder/'manifest.json')
+        manifest = _read_manifest(folder, len(self.space))
         self.thresholds, self.of_image = manifest['thresholds'], manifest.get('of_image', {})
-        if len(self.thresholds) != len(self.space):
-            raise InputError(f'{folder}: pseudo-labels of {len(self.thresholds)} classes, '
-                             f'the task has {len(self.space)}.')
         if manifest.get('reading') == 'above':  # all labels that are stored there count
             self.folder, self.of_image, self.thresholds = self.folder/'above', {}, [0.]*len(self.space)
 

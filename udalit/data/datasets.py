@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from ..core import InputError, digest, _progress_bar
+from ..core import InputError, digest, _file_digest, _progress_bar
 from ..files import _IMAGE_SUFFIXES, _image_size, _is_whole, _list_files, _read_red16
 from ..files import read_ids, read_image
 from ..labels import (CAMVID, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
@@ -51,6 +51,7 @@ class Scenes(Dataset):
         ids: IdTable | None = None,              # from ids in the files; None: they are training ids
         reader: Callable = read_ids,             # path → (h, w) raw ids
         name: str = 'scenes',                    # for messages and reports
+        places: tuple[str | Path, ...] = (),     # folders that were searched: nothing may be written there
     ):
         if not images: raise InputError(f'{name}: no images.')
         if labels is not None and len(labels) != len(images):
@@ -58,7 +59,7 @@ class Scenes(Dataset):
         self.images = [str(path) for path in images]
         self.labels = None if labels is None else [str(path) for path in labels]
         self.space, self.ids, self.reader, self.name = space, ids or identity_ids(space), reader, name
-        self.names, self.labelled = _unique_names(self.images), labels is not None
+        self.names, self.labelled, self.places = _unique_names(self.images), labels is not None, places
 
     def __len__(self): return len(self.images)
 
@@ -143,7 +144,8 @@ def gta5(
     def kept(files): return {key: path for key, path in files.items() if key not in left_out}
     images = kept(_find_images(root/'images', layout))
     labels = kept(_find_images(root/'labels', layout)) if labelled else None
-    return Scenes(*_pair_files(images, labels, root/'labels'), CITYSCAPES, GTA5_IDS, name='gta5')
+    files = _pair_files(images, labels, root/'labels')
+    return Scenes(*files, CITYSCAPES, GTA5_IDS, name='gta5', places=(root,))
 
 # %% ../../nbs/data/11_datasets.ipynb #synthia
 def synthia(
@@ -158,7 +160,7 @@ def synthia(
     files = _pair_files(images, _find_images(folder, layout) if labelled else None, folder)
     ids = SYNTHIA_IDS
     if lanes_as_road: ids = IdTable('synthia, lane marking as road', ids.to_train | {22: 0}, ids.known)
-    return Scenes(*files, CITYSCAPES, ids, _read_red16, 'synthia')
+    return Scenes(*files, CITYSCAPES, ids, _read_red16, 'synthia', places=(root,))
 
 # %% ../../nbs/data/11_datasets.ipynb #cityscapes
 def cityscapes(
@@ -173,7 +175,7 @@ def cityscapes(
     images, folder = found(Path(root)/'leftImg8bit'/split, '_leftImg8bit'), Path(root)/'gtFine'/split
     labels = found(folder, '_gtFine_labelIds') if labelled else None
     files = _pair_files(images, labels, folder)
-    return Scenes(*files, CITYSCAPES, CITYSCAPES_IDS, name=f'cityscapes {split}')
+    return Scenes(*files, CITYSCAPES, CITYSCAPES_IDS, name=f'cityscapes {split}', places=(root,))
 
 # %% ../../nbs/data/11_datasets.ipynb #camvid-split
 def _camvid_split(root: Path, split: str, sequences, labelled: bool) -> tuple[list[Path], list[Path]]:
@@ -212,7 +214,7 @@ def camvid(
         raise InputError(f'{root}: no image of the sequences {", ".join(sequences)} in {", ".join(splits)}. '
                          f'There are: {", ".join(_camvid_sequences(root, splits))}.')
     name = ' '.join(('camvid', *splits, *(sequences or ())))
-    return Scenes(images, labels if labelled else None, CAMVID, _CAMVID_IDS, name=name)
+    return Scenes(images, labels if labelled else None, CAMVID, _CAMVID_IDS, name=name, places=(root,))
 
 # %% ../../nbs/data/11_datasets.ipynb #find-scenes
 _ENDINGS = ('_leftImg8bit', '_gtFine_labelTrainIds', '_labelTrainIds', '_image', '_img', '_sat', '_mask',
@@ -244,7 +246,8 @@ def folders(
     if isinstance(classes, (str, Path)): space = read_classes(classes)
     found = _find_scenes(images, image_pattern, 'images')
     labels = None if masks is None else _find_scenes(masks, mask_pattern, 'id masks')
-    scenes = Scenes(*_pair_files(found, labels, masks), space, ids, name=Path(images).name)
+    places = (images,) if masks is None else (images, masks)
+    scenes = Scenes(*_pair_files(found, labels, masks), space, ids, name=Path(images).name, places=places)
     scenes.names = [Path(path).relative_to(images).with_suffix('').as_posix() for path in scenes.images]
     return scenes
 
@@ -286,6 +289,17 @@ def _whole(dataset: Dataset) -> tuple[Dataset, list[int]]:
         indices = [dataset.indices[i] for i in indices]
         dataset = dataset.dataset
     return dataset, list(indices)
+
+# %% ../../nbs/data/11_datasets.ipynb #places
+def _places(*datasets: Dataset) -> list[str]:
+    "The folders of the files of some data sets, and those that were searched for them."
+    found = set()
+    for dataset in datasets:
+        source, _ = _whole(dataset)
+        files = [*getattr(source, 'images', ()), *(getattr(source, 'labels', None) or ())]
+        found |= {os.path.dirname(path) for path in files if isinstance(path, str)}
+        found |= {str(place) for place in getattr(source, 'places', ())}
+    return sorted(found)
 
 # %% ../../nbs/data/11_datasets.ipynb #inspect-scene
 def _inspect_scene(
@@ -392,26 +406,36 @@ def _classes_present(
     return torch.from_numpy(np.stack(rows))
 
 # %% ../../nbs/data/11_datasets.ipynb #describe-files
+@lru_cache(2**18)
+def _sampled(path: str, size: int, time: int) -> str:
+    "A name for 12 kB of a file; one that was not written since is not read again."
+    return _file_digest(path, 2**12)
+
+def _describe_file(path: str, times: bool) -> list:
+    "A file's name and size in bytes; its time or, without `times`, what a sample of it holds."
+    try:
+        stat = os.stat(path)
+        held = stat.st_mtime_ns if times else _sampled(path, stat.st_size, stat.st_mtime_ns)
+    except FileNotFoundError:
+        raise InputError(f'{path}: no such file.') from None
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror}).') from None
+    return [os.path.basename(path), stat.st_size, held]
+
 def _describe_files(dataset: Scenes, indices: list[int], times: bool = False) -> list:
-    "Names, sizes in bytes and, with `times`, times of the files of some samples, without their folders."
-    described = []
-    for i in indices:
-        described.append(dataset.names[i])
-        for path in (dataset.images[i], dataset.labels[i]) if dataset.labelled else (dataset.images[i],):
-            try:
-                stat = os.stat(path)
-            except OSError:
-                raise InputError(f'{path}: no such file.') from None
-            changed = [stat.st_mtime_ns] if times else []
-            described.append([os.path.basename(path), stat.st_size, *changed])
-    return described
+    "What tells the files of some samples from others, without their folders."
+    parts = [dataset.images, dataset.labels] if dataset.labelled else [dataset.images]
+    paths = [part[i] for i in indices for part in parts]
+    with ThreadPoolExecutor(8) as pool: files = list(pool.map(partial(_describe_file, times=times), paths))
+    rows = [files[n:n + len(parts)] for n in range(0, len(files), len(parts))]
+    return [part for i, row in zip(indices, rows) for part in (dataset.names[i], *row)]
 
 # %% ../../nbs/data/11_datasets.ipynb #fingerprint
 def fingerprint(
     dataset: Dataset,
-    times: bool = False,  # is a file that was written again another one, even with the same size?
+    times: bool = False,  # is a file that was written again another one? Then nothing is read
 ) -> str:
-    "Sixteen hexadecimal digits for the files of a data set, or for what it says of itself; nothing is read."
+    "Sixteen hexadecimal digits for the files of a data set (of each a sample is read), or for its own word."
     own = getattr(dataset, 'fingerprint', None)
     if own is not None: return digest([type(dataset).__name__, str(own() if callable(own) else own)])
     source, indices = _whole(dataset)

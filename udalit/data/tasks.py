@@ -6,6 +6,7 @@
 __all__ = ['TASKS', 'DRAWN', 'Task', 'streets', 'find_task']
 
 # %% ../../nbs/data/14_tasks.ipynb #imports
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -105,7 +106,9 @@ def _own_folders(data: str | Path) -> Task:
     data = Path(data)
     space = read_classes(data/'classes.txt')
     def part(name, masks=True):
-        return folders(data/name/'images', data/name/'masks' if masks else None, space)
+        found = folders(data/name/'images', data/name/'masks' if masks else None, space)
+        found.places = data/name,
+        return found
     source, target = part('source'), part('target', masks=False)
     return Task(
         name='folders', space=space, source=source, target=target, test=part('test'),
@@ -160,15 +163,31 @@ TASKS = {
 }
 DRAWN = 'streets', 'aerial'  # drawn where they are missing, at the size that is asked for
 
+def _drawn_folder(name: str, data: str | Path, size: tuple[int, int] | None) -> tuple[Path, tuple[int, int]]:
+    "Where a world is drawn, and at which size."
+    width, height = size or inspect.signature(TASKS[name][1]).parameters['size'].default
+    return Path(data)/f'{name}-{width}x{height}', (width, height)
+
+def _find_drawn(name: str, data: str | Path, size: tuple[int, int] | None) -> Task:
+    "A drawn world as it is, however many images it has."
+    world, size = _drawn_folder(name, data, size)
+    if not world.is_dir():
+        raise InputError(f'{world}: no such folder, and nothing is drawn here. Give `data=ROOT`, the folder '
+                         f'that {name} were drawn into.')
+    read = dict(streets=_gta5_cityscapes, aerial=_own_folders)[name]
+    return replace(read(world), name=name, source_size=size, target_size=size, game=False)
+
 def find_task(
     name: str,                            # one of `TASKS`
     data: str | Path | None = None,       # ROOT, which holds one folder per data set
     size: tuple[int, int] | None = None,  # (width, height) of both domains; None: the task's own
+    draw: bool = True,                    # False: a drawn world that is not there is an error
 ) -> Task:
     "The task of that name, ready to be trained on."
     if name not in TASKS: raise InputError(f'no task "{name}". There are: {", ".join(TASKS)}.')
     if size is not None and min(size) < 32: raise InputError(f'`size` = {size}: 32×32 is the least.')
     open_task = TASKS[name][1]
+    if name in DRAWN and not draw: return _find_drawn(name, data, size)
     if size is None: return open_task(data)
     if name in DRAWN: return open_task(data, size=size)
     return replace(open_task(data), source_size=tuple(size), target_size=tuple(size))

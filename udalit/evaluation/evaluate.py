@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, _progress_bar
-from ..files import write_ids
+from ..core import InputError, _claim, _progress_bar, _require_apart
+from ..data.datasets import _places
+from ..files import _path_of, write_ids
 from ..data.loaders import test_loader
 from ..data.transforms import _as_plain, _resize_image, resize_label
 from ..labels import LabelSpace
@@ -75,9 +76,14 @@ def _require_comparable(model: nn.Module, dataset: Dataset):
                          f'{known}. Evaluate on a data set of the label space it was trained on.')
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #save-maps
+def _claim_maps(save: str | Path, dataset: Dataset):
+    "An `InputError` unless the predictions of a data set may be written to the folder `save`."
+    _require_apart('save', save, _places(dataset))
+    _claim('save', Path(save), [_path_of(name, '').as_posix() for name in getattr(dataset, 'names', ())])
+
 def _save_maps(folder: str | Path, names: list[str], ids: Tensor, space: LabelSpace):
     "Write label maps (b, h, w) as palettised PNGs."
-    for name, one in zip(names, ids.cpu().numpy()): write_ids(Path(folder)/f'{name}.png', one, space.palette)
+    for name, one in zip(names, ids.cpu().numpy()): write_ids(_path_of(name, folder), one, space.palette)
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #evaluate
 def evaluate(
@@ -98,6 +104,7 @@ def evaluate(
 ) -> Scores:
     "Scores of `model` on `dataset`, with the protocol they were measured by. Source: ISIA-14"
     _require_comparable(model, dataset)
+    if save is not None: _claim_maps(save, dataset)
     if device is not None: model.to(device)
     confusion = Confusion(len(dataset.space))
     found = predictions(model, dataset, size, label_size, scales, flip, batch_size, workers, progress)

@@ -86,7 +86,7 @@ def read_results(
                          'miou. Move it away or mend it.')
     try:
         return [{column: _parse_cell(column, cell) for column, cell in row.items()} for row in reader]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, csv.Error):
         raise InputError(f'{path}: line {reader.line_num} is broken. Mend or delete it.') from None
 
 # %% ../../nbs/evaluation/72_results.ipynb #merge-rows

@@ -9,13 +9,14 @@ __all__ = ['run_demo']
 import time
 from pathlib import Path
 
+from ..core import _claim
 from ..data.tasks import find_task
 from ..evaluation.report import figure_to_png, html_report
-from ..evaluation.results import results_html, results_text, write_results
+from ..evaluation.results import read_results, results_html, results_text, write_results
 from ..evaluation.show import curves, iou_bars, panel, show_batch
 from .one import experiment, _label_maps
 from ..methods.catalogue import find_method
-from ..runs.folder import load_run
+from ..runs.folder import _require_free, load_run
 from ..runs.stages import RunOptions
 from ..training.watch import read_history
 
@@ -52,6 +53,9 @@ def run_demo(
 ) -> list[dict]:                # rows of results of all four
     "Adapt a small network from drawn games to drawn reality, beside its controls."
     out, start = Path(out), time.perf_counter()
+    for method in _METHODS: _require_free(out/method)
+    if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
+    _claim('out', out, ['panel.png', 'report.html'])
     options = RunOptions(device='cpu', progress=progress)
     for method in _METHODS:
         if progress: print(f'— {method}: {find_method(method).about}', flush=True)

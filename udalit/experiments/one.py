@@ -7,7 +7,7 @@ __all__ = ['check_task', 'experiment', 'evaluate_run', 'predict_folder']
 
 # %% ../../nbs/experiments/80_one.ipynb #imports
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +16,17 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, derive, _is_main, read_json, _require_space, write_json
-from ..data.datasets import Scenes, check, fingerprint, folders, subset
-from ..data.tasks import DRAWN, Task, find_task
+from ..core import InputError, _claim, derive, _is_main, read_json, _require_apart, _require_space
+from ..core import write_json
+from ..data.datasets import Scenes, check, fingerprint, folders, _places, subset
+from ..data.tasks import DRAWN, Task, _drawn_folder, find_task
 from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.metrics import Scores
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import _checkpoint_text, read_results, results_html, score_rows
 from ..evaluation.results import write_results
 from ..evaluation.show import confusion_picture, curves, panel
-from ..files import write_ids, write_image
+from ..files import _path_of, write_ids, write_image
 from ..labels import LabelSpace, colorize
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
 from ..methods.plans import Method, Restyle
@@ -33,12 +34,15 @@ from ..methods.settings import Settings
 from ..nets.generators import _encoder, _first_weights, deeplab_v2
 from ..nets.weights import _IMAGENET, load_generator, _published
 from ..restyle import _translated_images
-from ..runs.fit import _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit, _stages_until
-from ..runs.folder import Run, _compare, load_run, open_run
+from ..runs.fit import _begin_run, _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit
+from ..runs.fit import _say_waiting, _stages_until
+from ..runs.folder import Run, _compare, _locked, _read_model, _require_free, load_run, open_run
 from ..runs.stages import RunOptions, _require_device, _require_translated, _to_be_read
 from ..training.watch import Journal, read_history
 
 # %% ../../nbs/experiments/80_one.ipynb #check-task
+_MARKS = dict[str, str]  # what checked.json holds: the parts that have passed, and the fingerprints of each
+
 def check_task(
     task: Task,
     oracle: bool = False,          # will the target's training labels be used? Otherwise they are not opened
@@ -48,17 +52,20 @@ def check_task(
     translated: Dataset | None = None,  # images that take the source's place, if they are there already
 ) -> dict:                         # name → Report, or None where it had passed before
     "Look at all files that a run on `task` would read; an `InputError` lists what is wrong."
+    passed = {} if remember is None or not Path(remember).exists() else read_json(remember, _MARKS)
+    reports, marks = _check_parts(task, oracle, translated, passed, full, progress)
+    if remember is not None: write_json(remember, passed | marks)
+    return reports
+
+def _check_parts(task: Task, oracle: bool, translated: Dataset | None, passed: dict, full, progress) -> tuple:
+    "The report on each part of a task, None if it has `passed` before, and its fingerprint."
     parts = dict(source=task.source, target=task.target, test=task.test)
     if oracle: parts['oracle'] = task.oracle()
     if translated is not None: parts['translated'] = translated
-    passed = read_json(remember) if remember is not None and Path(remember).exists() else {}
-    reports = {}
-    for name, dataset in parts.items():
-        mark = fingerprint(dataset, times=True)
-        reports[name] = None if passed.get(name) == mark else check(dataset, full, progress=progress)
-        passed[name] = mark
-    if remember is not None: write_json(remember, passed)
-    return reports
+    marks = {name: fingerprint(dataset, times=True) for name, dataset in parts.items()}
+    reports = {name: None if passed.get(name) == marks[name] else check(dataset, full, progress=progress)
+               for name, dataset in parts.items()}
+    return reports, marks
 
 # %% ../../nbs/experiments/80_one.ipynb #build
 def _build_network(
@@ -167,6 +174,33 @@ def _show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores
     sections = [('Results', results_html(rows, str(scores.protocol))), *pictures.items()]
     html_report(run.folder/'report.html', f'{run.about["method"]} on {task.name}', sections)
 
+# %% ../../nbs/experiments/80_one.ipynb #require-asked
+def _require_asked(
+    out: Path,
+    task: str | Task,
+    data: str | Path | None,
+    size: tuple[int, int] | None,
+    asked: dict,         # parts of the run's record
+    settings: Settings,
+):
+    "An `InputError` if `out` may not be written, or holds another run, as far as its record tells."
+    _require_free(out)
+    drawn = not isinstance(task, Task) and task in DRAWN and data is not None
+    world, new = None, False
+    if drawn:
+        world, size = _drawn_folder(task, data, size)
+        new = not world.is_dir()
+        if out/'data' not in world.parents: _require_apart('out', out, [world])
+    if not (out/'settings.json').exists(): return
+    there = open_run(out).about
+    asked = asked | dict(task=task.name if isinstance(task, Task) else task)
+    if size is not None: asked['target_size'] = size
+    if new:  # how it is tested is no part of what was trained
+        asked['settings'] = {name: value for name, value in asdict(settings).items()
+                             if name in there['settings'] and not name.startswith('test_')}
+    known = {key: there.get(key) for key in asked}
+    _compare(out, known, asked)
+
 # %% ../../nbs/experiments/80_one.ipynb #prepare
 def _prepare(
     method: str | Method,
@@ -177,7 +211,7 @@ def _prepare(
     backbone: str = 'small',
     weights: str | Path | None = None,
     out: str | Path | None = None,  # the run's folder, if it may be there already
-    until: str | None = None,       # of `RunOptions`
+    options: RunOptions = RunOptions(),
     **changes,       # of `Settings`; None leaves a default
 ) -> tuple[Method, Task, Settings, nn.Module, dict]:  # the last: what `build_network` says of the network
     "What `experiment` trains; an `InputError` if its parts do not go together."
@@ -186,10 +220,11 @@ def _prepare(
     method = replace(method, chosen=method.chosen | chosen)
     method = method_on(method, task, backbone)
     outline_of(method, backbone, task)
-    _stages_until(method, until)
-    if out is not None and (Path(out)/'settings.json').exists(): _require_asked(Path(out), method, seed, size)
+    _stages_until(method, options.until)
     _require_translated(method, out=out)
     settings = settings_for(backbone, method)
+    asked = dict(method=method.title, seed=seed, precision=options.precision)
+    if out is not None: _require_asked(Path(out), task, data, size, asked, settings)
     if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
     if not isinstance(task, Task): task = find_task(task, data, size)
@@ -198,42 +233,14 @@ def _prepare(
     place = None if data is None else str(Path(data).absolute())
     return method, task, settings, network, about | dict(data=place)
 
-def _require_asked(out: Path, method: Method, seed: int, size: tuple[int, int] | None):
-    "An `InputError` if `out` holds a run of another method, seed or size; no data are needed to see it."
-    asked = dict(method=method.title, seed=seed) | ({} if size is None else dict(target_size=list(size)))
-    there = open_run(out).about
-    _compare(out, {name: there.get(name) for name in asked}, asked)
-
-# %% ../../nbs/experiments/80_one.ipynb #describe-model
-def _describe_model(out: Path, about: dict):
-    "Write model.json, unless `out` holds a run of another network."
-    if (out/'settings.json').exists() and (out/'model.json').exists():
-        def asked(about):
-            network = {key: about.get(key) for key in ('backbone', 'weights', 'options')}
-            return network | dict(size=list(about['size']), classes=', '.join(about['space']['classes']))
-        _compare(out, asked(read_json(out/'model.json')), asked(about))
-    if _is_main(): write_json(out/'model.json', about)
-
-# %% ../../nbs/experiments/80_one.ipynb #begin
-def _begin(out, network, task, method, settings, seed, options, about):
-    "Refuse another run's folder; else rehearse, check the data, and write down what the network is."
-    accelerator = _new_accelerator(options)
-    processes = accelerator.num_processes
-    _plan_run(out, network, task, method, settings, seed, options, processes)
-    _rehearse(network, task, method, settings, accelerator, out)
-    begun, started = (out/'settings.json').exists(), _initial_text(about['backbone'], about['weights'])
-    _describe_model(out, about)
-    _require_space(out, 40*sum(p.numel() for p in network.parameters()))
-    oracle = any(stage.source == 'oracle' for stage in method.training)
-    translated = _read_translated(method, task, out)
-    reports = check_task(task, oracle, out/'checked.json', False, options.progress, translated)
-    for name, report in reports.items() if _is_main() else ():
-        Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
-    if _is_main() and not begun:
-        journal = Journal(out, options.progress)
-        say = journal.warn if started.startswith('RANDOM') else journal.say
-        say(f'initial weights {started}; {processes} process{"es" if processes > 1 else ""} at work')
-    return accelerator
+# %% ../../nbs/experiments/80_one.ipynb #require-model
+def _require_model(out: Path, about: dict):
+    "An `InputError` if `out` holds a run of another network."
+    if not (out/'settings.json').exists() or not (out/'model.json').exists(): return
+    def asked(about):
+        network = {key: about.get(key) for key in ('backbone', 'weights', 'options')}
+        return network | dict(size=list(about['size']), classes=', '.join(about['space']['classes']))
+    _compare(out, asked(_read_model(out/'model.json')), asked(about))
 
 # %% ../../nbs/experiments/80_one.ipynb #read-translated
 def _read_translated(method: Method, task: Task, out: Path) -> Scenes | None:
@@ -241,6 +248,40 @@ def _read_translated(method: Method, task: Task, out: Path) -> Scenes | None:
     for stage in method.stages:
         if not isinstance(stage, Restyle) or not _to_be_read(stage, method, out): continue
         return Scenes(_translated_images(stage.folder, task.source), name=f'translated, {stage.folder}')
+
+# %% ../../nbs/experiments/80_one.ipynb #begin
+def _begin(out, network, task, method, settings, seed, options, about):
+    "Refuse another run's folder; else rehearse, check the data, and write down what the run is."
+    accelerator = _new_accelerator(options)
+    asked = network, task, method, settings, seed, options, accelerator.num_processes
+    record, begun = _plan_run(out, *asked), (out/'settings.json').exists()
+    _require_model(out, about)
+    _rehearse(network, task, method, settings, accelerator, out)
+    _require_space(out, 40*sum(p.numel() for p in network.parameters()))
+    oracle = any(stage.source == 'oracle' for stage in method.training)
+    remember = out/'checked.json'
+    passed = read_json(remember, _MARKS) if remember.exists() else {}
+    translated = _read_translated(method, task, out)
+    reports, marks = _check_parts(task, oracle, translated, passed, False, options.progress)
+    if not _is_main(): return accelerator
+    with _locked(out/'.lock', lambda: _say_waiting(out, options)):
+        if not begun and (out/'settings.json').exists():  # another process began it meanwhile
+            record = _plan_run(out, *asked)
+            _require_model(out, about)
+        _begin_run(out, record, network)
+        write_json(remember, passed | marks)
+        write_json(out/'model.json', about)
+        _log_begin(out, reports, None if begun else about, options, accelerator.num_processes)
+    return accelerator
+
+def _log_begin(out: Path, reports: dict, new: dict | None, options: RunOptions, processes: int):
+    "The log's first lines: the data and, of a run that is `new`, its first weights and processes."
+    for name, report in reports.items():
+        Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
+    if new is None: return
+    journal, started = Journal(out, options.progress), _initial_text(new['backbone'], new['weights'])
+    say = journal.warn if started.startswith('RANDOM') else journal.say
+    say(f'initial weights {started}; {processes} process{"es" if processes > 1 else ""} at work')
 
 # %% ../../nbs/experiments/80_one.ipynb #experiment
 def experiment(
@@ -259,7 +300,7 @@ def experiment(
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
     data = out/'data' if data is None and task in DRAWN else data
-    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options.until, **changes)
+    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, **changes)
     method, task, settings, network, about = parts
     accelerator = _begin(out, network, task, method, settings, seed, options, about)
     reported = _is_reported(out, method, settings)
@@ -293,16 +334,17 @@ def evaluate_run(
 ) -> tuple[list[dict], str]:         # rows of results, and how it was scored
     "Score a run's network on its task's test images."
     network, _, size = _on_device(load_run(folder, stage, checkpoint), device)
-    run, about = open_run(folder), read_json(Path(folder)/'model.json')
-    data = data or about['data']
+    run, about = open_run(folder), _read_model(Path(folder)/'model.json')
+    if data is None: data = about.get('data')
     if data is None:
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
-    if not Path(data).is_dir():  # a drawn world would be drawn there
-        raise InputError(f'`data` = {str(data)!r}: no such folder.')
-    task = find_task(run.about['task'], data, size)
+    if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
+    task = find_task(run.about['task'], data, size, draw=False)
+    read = [run.folder/'stages', *_places(task.source, task.target, task.test)]
+    if save is not None: _require_apart('save', save, read)
     scores = evaluate(network, task.test, size, scales=scales, flip=flip, workers=workers, save=save,
                       progress=progress, checkpoint=checkpoint,
-                      weights=_initial_text(about['backbone'], about['weights']))
+                      weights=_initial_text(about['backbone'], about.get('weights', 'not stated')))
     where = run.about['method'], task.name, stage or run.training[-1], run.about['seed'], checkpoint
     return score_rows(scores, *where, task.protocols), str(scores.protocol)
 
@@ -318,11 +360,15 @@ def predict_folder(
     progress: bool = True,
 ):
     "Write an id map and a colour map for every image of a folder."
+    out, kinds = Path(out), ('ids', 'colours')
+    _require_apart('out', out, [images, Path(folder)/'stages'])
     network, space, size = _on_device(load_run(folder), device)
     seen = folders(images, classes=space)
+    for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
+    _claim('out', out, [_path_of(name, kind).as_posix() for name in seen.names for kind in kinds])
     views = dict(scales=scales, flip=flip, workers=workers, progress=progress)
     for names, ids, _ in predictions(network, seen, size, **views):
-        _save_prediction(Path(out), names, ids, space)
+        _save_prediction(out, names, ids, space)
 
 def _save_prediction(folder: Path, names: list[str], ids: torch.Tensor, space: LabelSpace):
     "Write label maps (b, h, w) as ids/NAME.png (training ids, 8 bit) and colours/NAME.png."

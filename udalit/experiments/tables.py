@@ -9,14 +9,15 @@ __all__ = ['folder_name', 'table']
 import re
 from pathlib import Path
 
-from ..core import _is_main
+from ..core import _is_main, _require_apart
 from ..data.tasks import DRAWN, Task, find_task
-from ..evaluation.results import write_results
+from ..evaluation.results import read_results, write_results
 from .one import experiment, _prepare
 from ..methods.catalogue import find_method, outline_of, settings_for
 from ..methods.plans import Method
 from ..nets.generators import _first_weights
-from ..runs.fit import _stages_until
+from ..runs.fit import _read_places, _stages_until
+from ..runs.folder import _require_free
 from ..runs.stages import RunOptions, _require_translated
 
 # %% ../../nbs/experiments/81_tables.ipynb #folder-name
@@ -52,7 +53,11 @@ def table(
         task = find_task(task, data, size)
     network = dict(backbone=backbone, weights=weights, **changes)
     runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
-    for method, seed, folder in runs[:len(methods)]: _prepare(method, task, data, seed, out=folder, **network)
+    for method, seed, folder in runs: _require_free(folder)
+    _require_apart('out', out, _read_places(task, out))
+    if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
+    for method, seed, folder in runs[:len(methods)]:
+        _prepare(method, task, data, seed, out=folder, options=options, **network)
     for n, (method, seed, folder) in enumerate(runs):
         if options.progress and _is_main():
             print(f'— {n + 1} of {len(runs)}: {method.title}, seed {seed}', flush=True)

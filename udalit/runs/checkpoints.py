@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, load_model, save_model
+from safetensors.torch import load_model, save_model
 from torch import nn
 
-from ..core import InputError, _rng_state, _set_rng_state, writing, _writing_folder
-from ..nets.weights import load_generator, save_generator
+from ..core import InputError, _file_digest, _misfit, _rng_state, _set_rng_state
+from ..core import writing, _writing_folder
+from ..nets.weights import load_generator, read_weights, save_generator
 from ..training.step import Trainer
 
 # %% ../../nbs/runs/64_checkpoints.ipynb #save-checkpoint
@@ -32,7 +33,8 @@ def _save_checkpoint(
         with _writing_folder(path) as temporary:
             save_generator(trainer.network, temporary/'network.safetensors')
             _save_terms(trainer.terms, temporary/'terms.safetensors')
-            state = dict(of=of, step=step, best=best, trainer=trainer.state(), rng=_rng_state())
+            parts = {part.name: _file_digest(part) for part in temporary.iterdir()}
+            state = dict(of=of, step=step, best=best, trainer=trainer.state(), rng=_rng_state(), parts=parts)
             torch.save(state, temporary/'state.pt')
     for old in folder.glob('*step-*'):
         if old != path: shutil.rmtree(old, ignore_errors=True)
@@ -58,14 +60,23 @@ def _load_checkpoint(
         raise InputError(f'{found[-1]}: a broken checkpoint ({problem}). {_MEND}') from error
     return state['step'], state['best']
 
+_STATE = dict(of=str, step=int, best=dict[str, object], trainer=dict[str, object], rng=dict[str, object],
+              parts=dict[str, str])
 _MEND = 'Put the right one back, or delete this folder: the stage then starts anew.'
 
 def _load(path: Path, trainer: Trainer, of: str) -> dict:
     "Fill the trainer and the random generators; the rest of what the checkpoint holds."
     state = torch.load(path/'state.pt', map_location='cpu', weights_only=True)
+    best = dict(step=int, score=object)
+    wrong = _misfit(state, _STATE) or state['best'] and _misfit(state['best'], best)
+    if wrong: raise ValueError(f'state.pt: {wrong}')
+    float(state['best'].get('score', 0))  # or a TypeError
+    if path.name != f'step-{state["step"]:08d}': raise ValueError(f'state.pt is of step {state["step"]}')
     if state['of'] != of:
         raise InputError(f'{path}: a checkpoint of another stage, made with other terms, settings, images or '
                          f'first weights. {_MEND}')
+    for name, known in state['parts'].items():
+        if _file_digest(path/name) != known: raise ValueError(f'{name} was exchanged')
     load_generator(trainer.network, path/'network.safetensors')
     if trainer.terms.state_dict(): load_model(trainer.terms, path/'terms.safetensors')
     trainer.load_state(state['trainer'])
@@ -78,7 +89,7 @@ def _continue_terms(
     path: Path,            # terms.safetensors of the stage before; it may be missing
 ):
     "Give the terms that an earlier stage had, too, their networks and memories as that stage left them."
-    found = load_file(path) if path.exists() else {}
+    found = read_weights(path) if path.exists() else {}
     for name, term in terms.items():
         left = {k.removeprefix(f'{name}.'): v for k, v in found.items() if k.startswith(f'{name}.')}
         shapes = [{k: v.shape for k, v in state.items()} for state in (left, term.state_dict())]

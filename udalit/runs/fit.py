@@ -15,14 +15,15 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
 import udalit
-from ..core import InputError, digest, read_json, _rng_state, _set_rng_state, _tensors_digest
+from ..core import InputError, digest, _require_apart, _rng_state, _set_rng_state, _tensors_digest
 from ..core import write_json
-from ..data.tasks import Task
+from ..data.datasets import _places, fingerprint
+from ..data.tasks import DRAWN, Task
 from ..labels import IGNORE
 from ..losses.terms import Setup
 from ..methods.catalogue import method_on
@@ -33,9 +34,10 @@ from ..methods.settings import Settings
 from ..nets.batchnorm import set_batchnorm
 from ..nets.generators import Maps
 from ..nets.translators import Translator
-from ..nets.weights import load_generator, save_generator
+from ..nets.weights import load_generator, read_weights, save_generator
 from ..predict import _device_of, _evaluating
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
+from .folder import _read_done, _require_free, _require_unchanged
 from .identity import _Request, stage_records
 from .stages import _STAGES, RunOptions, _StageContext, _ready
 from .stages import _require_taken, _require_translated
@@ -61,6 +63,7 @@ def _require_fit(
 ):
     "An `InputError` if network, task and method do not go together."
     check_plan(method)
+    if out is not None: _require_place(out, task, method)
     _require_translated(method, task.source, out)
     if network.num_classes != len(task.space):
         raise InputError(f'the network has {network.num_classes} classes, the task {task.name} has '
@@ -91,6 +94,21 @@ def _blank_maps(network: nn.Module, task: Task) -> Maps:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(f'the network fails on an image of {width}×{height} pixels: {error}') from error
+
+# %% ../../nbs/runs/67_fit.ipynb #require-place
+def _read_places(task: Task, own: Path) -> list[str]:
+    "The folders that a task's images come from; without those of a world that was drawn in `own`."
+    places = _places(task.source, task.target, task.test)
+    return [place for place in places if task.name not in DRAWN or own not in Path(place).parents]
+
+def _require_place(out: str | Path, task: Task, method: Method):
+    "An `InputError` unless `out` may be written into."
+    read = _read_places(task, Path(out)/'data')
+    taken = [Path(stage.run) for stage in method.stages if isinstance(stage, Take)]
+    read += [run for run in taken if (run/'settings.json').exists() or (run/'done.json').exists()]
+    read += [stage.folder for stage in method.stages if isinstance(stage, Restyle) and stage.folder]
+    _require_apart('out', out, read)
+    _require_free(Path(out))
 
 # %% ../../nbs/runs/67_fit.ipynb #new-accelerator
 def _new_accelerator(options: RunOptions) -> Accelerator:
@@ -195,7 +213,8 @@ def _describe_run(request: _Request) -> dict:
     return dict(method=method.title, task=task.name, seed=request.seed,
                 network=_network_line(request.network), initial=request.initial,
                 source_size=task.source_size, target_size=task.target_size,
-                images=[len(task.source), len(task.target)], precision=request.options.precision,
+                images=[len(task.source), len(task.target)], test=fingerprint(task.test),
+                precision=request.options.precision, threads=torch.get_num_threads(),
                 processes=request.processes, settings=asdict(request.settings),
                 training=[s.name for s in method.segmenting],
                 plan={s.name: _describe_stage(s, method.arguments) for s in method.stages},
@@ -226,10 +245,10 @@ def _plan_run(
     if not (out/'settings.json').exists():
         return _describe_run(_Request(network, task, method, settings, seed, options, processes))
     there = open_run(out).about
-    if 'stages' not in there: raise InputError(f'{out}: a run of an older udalit. Choose another `out`.')
     begun = there['initial'], there['stages']
     about = _describe_run(_Request(network, task, method, settings, seed, options, processes, *begun))
     if _identities(about) != _identities(there): _compare(out, there, about)
+    _compare(out, dict(test=there.get('test')), dict(test=about['test'] if 'test' in there else None))
     _require_whole(Run(out, there), network)
     return there
 
@@ -240,25 +259,30 @@ def _identities(about: dict) -> dict[str, str]:
 def _require_whole(run: Run, network: nn.Module):
     "An `InputError` if the run's first weights, or a finished stage, were exchanged."
     path = run.folder/'initial.safetensors'
-    first = load_file(path) if path.exists() else network.state_dict()
+    first = read_weights(path) if path.exists() else network.state_dict()
     left = [name for name in run.about['stages'] if not run.finished(name)]
     if (left or path.exists()) and _tensors_digest(first) != run.about['initial']:
         raise InputError(f'{path}: not the weights that this run began with. '
                          'Put them back, or choose another `out`.')
     for name in run.about['stages']:
         if not run.finished(name): continue
-        done = run.stage(name)/'done.json'
-        if read_json(done).get('identity') != run.identity(name):
-            raise InputError(f'{done}: this stage was made from something else. '
-                             'Delete its folder, or choose another `out`.')
+        done = _read_done(run.stage(name))
+        if done['identity'] != run.identity(name):
+            raise InputError(f'{run.stage(name)/"done.json"}: this stage was made from something else. '
+                             f'Delete the folder {name}, or choose another `out`.')
+        _require_unchanged(run.stage(name), done, missing=not left)
 
 # %% ../../nbs/runs/67_fit.ipynb #begin-run
 def _begin_run(out: Path, about: dict, network: nn.Module) -> Run:
-    "Write the first weights and the run's record, if they are not there yet."
+    "Write the run's record and the first weights, if they are not there yet."
     first, new = out/'initial.safetensors', not (out/'settings.json').exists()
     same = _tensors_digest(network.state_dict()) == about['initial']  # else it was trained meanwhile
-    if new or same and not first.exists(): save_generator(network, first)
-    if new: write_json(out/'settings.json', about)
+    if new: write_json(out/'settings.json', about)  # before all else: it says whose folder this is
+    try:
+        if new or same and not first.exists(): save_generator(network, first)
+    except InputError:  # the disk is full
+        if new: (out/'settings.json').unlink()
+        raise
     return open_run(out)
 
 # %% ../../nbs/runs/67_fit.ipynb #make-stage
@@ -284,7 +308,7 @@ def _share(run: Run, name: str, journal: Journal) -> bool:
 
 def _other_version(stage: Path) -> str:
     "For the log: by which udalit a stage was made, if that is not this one; else ''."
-    made_by = read_json(stage/'done.json').get('udalit', 'of unknown version')
+    made_by = _read_done(stage).get('udalit', 'of unknown version')
     return '' if made_by == udalit.__version__ else f' (made by udalit {made_by})'
 
 def _all_have(found: bool, accelerator: Accelerator) -> bool:
@@ -305,6 +329,20 @@ def _outlook(run: Run, stages: tuple) -> str:
     beside = run.folder.absolute().parent.glob('*/stages/*/done.json')
     if set(places) == {'finished'} or set(places) == {'new'} and not any(beside): return ''
     return '; '.join(f'{", ".join(names)}: {where}' for where, names in places.items())
+
+# %% ../../nbs/runs/67_fit.ipynb #say-threads
+def _say_threads(run: Run, stages: tuple, accelerator: Accelerator, journal: Journal):
+    "Will the stages that are left be computed with as many threads as the run was begun with?"
+    begun, now = run.about.get('threads'), torch.get_num_threads()
+    if accelerator.device.type != 'cpu' or all(run.finished(stage.name) for stage in stages): return
+    if begun in (None, now): return journal.say(f'{now} threads')
+    journal.warn(f'begun with {begun} threads, goes on with {now}: the last digits of results will differ '
+                 f'from those of a run that was not interrupted. OMP_NUM_THREADS={begun} makes them equal.')
+
+# %% ../../nbs/runs/67_fit.ipynb #say-waiting
+def _say_waiting(out: Path, options: RunOptions):
+    "On the screen alone: the other process may not yet have begun the run's log."
+    if options.progress: tqdm.write(f'{out}: another process is at work in this folder; waiting for it')
 
 # %% ../../nbs/runs/67_fit.ipynb #own-settings
 def _own_settings(method: Method, network: nn.Module) -> Settings:
@@ -344,7 +382,7 @@ def _carry_out(network, task, method, settings, out, seed, options, accelerator)
     asked = network, task, method, settings, seed, options, accelerator.num_processes
     about, begun = _plan_run(out, *asked), (out/'settings.json').exists()
     journal = Journal(out, accelerator.is_main_process and options.progress)
-    def waiting(): journal.say(f'{out}: another process is at work in this folder; waiting for it')
+    def waiting(): _say_waiting(out, options)
     with _locked(out/'.lock', waiting) if accelerator.is_main_process else contextlib.nullcontext():
         if not begun and (out/'settings.json').exists():  # that other process began it
             about = _plan_run(out, *asked)
@@ -353,6 +391,7 @@ def _carry_out(network, task, method, settings, out, seed, options, accelerator)
         run = open_run(out)
         for said in (_unheeded(options, settings), _outlook(run, stages)):
             if said and accelerator.is_main_process: journal.say(said)
+        if accelerator.is_main_process: _say_threads(run, stages, accelerator, journal)
         network = _ready(network, accelerator)
         context = _StageContext(run, method, network, task, settings, accelerator, journal, seed, options)
         for stage in stages: _make_stage(stage, context)

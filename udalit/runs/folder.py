@@ -8,16 +8,68 @@ __all__ = ['Run', 'folder_tree', 'open_run', 'load_run']
 # %% ../../nbs/runs/63_folder.ipynb #imports
 import contextlib, os, shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from filelock import FileLock, Timeout
 from torch import nn
 
-from ..core import InputError, digest, _explain, read_json, writing
+from ..core import InputError, digest, _explain, _file_digest, read_json, writing
 from ..labels import LabelSpace
+from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
 from ..nets.weights import load_generator
+
+# %% ../../nbs/runs/63_folder.ipynb #read-about
+_MEND = 'Put the right file back, or choose another `out`.'
+_ABOUT = dict(method=str, task=str, seed=int, initial=str, settings=dict[str, object], training=list[str],
+              plan=dict[str, str], stages=dict[str, dict[str, object]])
+
+def _stays_inside(name: str) -> bool:
+    "Is this a path that leads into the folder that it starts from, on every system?"
+    path = PureWindowsPath(name)
+    return 0 < len(name) < 1000 and '\0' not in name and not path.anchor and '..' not in path.parts
+
+def _read_about(path: Path) -> dict:
+    "The content of a settings.json."
+    about = read_json(path, _ABOUT, _MEND)
+    plan, named = about['plan'], {*about['stages'], *about['training']}
+    odd = [name for name in plan if not _stays_inside(name) or len(PureWindowsPath(name).parts) != 1]
+    if odd or not about['training'] or named != set(plan):
+        raise InputError(f'{path}: plan, stages and training do not name the same stages. {_MEND}')
+    return about
+
+# %% ../../nbs/runs/63_folder.ipynb #marks
+_DONE = {'identity': str, 'files?': list[str], 'marks?': dict[str, str], 'udalit?': str, 'threads?': int,
+         'made_from?': dict[str, object]}
+
+def _mark(path: Path) -> str:
+    "What a file holds, in a word; '' if it is not there."
+    try: return _file_digest(path, None if path.suffix == '.safetensors' else 2**14)
+    except OSError: return ''
+
+def _marks(stage: Path, names: list[str]) -> dict[str, str]:
+    "The marks of some files of a stage."
+    with ThreadPoolExecutor(8) as pool: marks = pool.map(lambda name: _mark(stage/name), names)
+    return dict(zip(names, marks))
+
+def _read_done(stage: Path) -> dict:
+    "The content of a stage's done.json."
+    again = f'Put the right file back, or delete the folder {stage.name}: the stage is made anew then.'
+    done = read_json(stage/'done.json', _DONE, again)
+    for name in (*done.get('files', ()), *done.get('marks', ())):
+        if not _stays_inside(name): raise InputError(f'{stage/"done.json"}: files names {name!r}. {again}')
+    return done
+
+def _require_unchanged(stage: Path, done: dict, missing: bool = False):
+    "An `InputError` if a file of a finished stage was exchanged, or is gone and not allowed to be `missing`."
+    before = done.get('marks', {})  # an older udalit kept none
+    for name, mark in _marks(stage, list(before)).items():
+        if mark == before[name] or missing and not mark: continue
+        what = 'exchanged' if mark else 'gone'
+        raise InputError(f'{stage/name}: {what} since the stage was finished. '
+                         f'Put it back, or delete the folder {stage.name}: the stage is made anew then.')
 
 # %% ../../nbs/runs/63_folder.ipynb #run
 @dataclass(frozen=True)
@@ -45,13 +97,15 @@ class Run:
 
     def weights(self, stage: str | None = None, checkpoint: str = 'last') -> Path:
         "The file of a finished training stage's weights; by default of the last stage's last."
-        stage = stage or self.training[-1]
+        if stage is None: stage = self.training[-1]
         _require_word(self.folder, 'stage', stage, self.about['plan'])
         _require_word(self.folder, 'checkpoint', checkpoint, ('last', 'best'))
         if not self.finished(stage):
             raise InputError(f'{self.folder}: stage "{stage}" is not finished. '
                              'Give the same command again to go on.')
-        return self.stage(stage)/f'{checkpoint}.safetensors'
+        name, marks = f'{checkpoint}.safetensors', _read_done(self.stage(stage)).get('marks', {})
+        _require_unchanged(self.stage(stage), dict(marks={n: mark for n, mark in marks.items() if n == name}))
+        return self.stage(stage)/name
 
 # %% ../../nbs/runs/63_folder.ipynb #require-word
 def _require_word(folder: Path, what: str, word: str, known):
@@ -84,7 +138,18 @@ def open_run(
     if not path.exists():
         raise InputError(f'{folder}: no run in this folder (settings.json is missing). '
                          'Give the `out` of an earlier run.')
-    return Run(Path(folder), read_json(path))
+    return Run(Path(folder), _read_about(path))
+
+# %% ../../nbs/runs/63_folder.ipynb #require-free
+_OWN_FILES = ('model.json', 'checked.json', 'log.txt', 'initial.safetensors', 'model.safetensors',
+              'results.csv', 'report.html', 'stages', 'pictures', 'classes-*.json')
+
+def _require_free(out: Path):
+    "An `InputError` if `out` holds no run, but something of a name that a run would write to."
+    found = sorted(path for name in _OWN_FILES for path in out.glob(name))
+    if found and not (out/'settings.json').exists():  # it is the first that a run writes
+        raise InputError(f'{found[0]}: is there already, but no run is (settings.json is missing). '
+                         'Choose another `out`, or move it away.')
 
 # %% ../../nbs/runs/63_folder.ipynb #flat
 def _flat(record: dict, before: str = '') -> dict:
@@ -108,8 +173,7 @@ def _compare(
     if not keys: return
     differences = [f'{key}: {there.get(key)} there, {asked.get(key)} asked for' for key in keys[:most]]
     if len(keys) > most: differences.append(f'and {len(keys) - most} more')
-    raise InputError(f'{folder} holds another run ({"; ".join(differences)}). '
-                     'Choose another `out`, or delete that folder.')
+    raise InputError(f'{folder} holds another run ({"; ".join(differences)}). Choose another `out`.')
 
 # %% ../../nbs/runs/63_folder.ipynb #equal-stages
 def _equal_stages(
@@ -123,7 +187,7 @@ def _equal_stages(
     for other in beside:
         stage = other/'stages'/name
         with contextlib.suppress(InputError, OSError):  # no such stage, or it is being deleted just now
-            same = read_json(stage/'done.json').get('identity') == identity
+            same = _read_done(stage)['identity'] == identity
             if same and other.name != folder.absolute().name: found.append(stage)
     return found
 
@@ -146,15 +210,16 @@ def _stage_files(folder: Path) -> list[Path]:
 def _bring_in(
     stage: Path,   # a finished stage's folder in another run
     target: Path,  # where it shall be; an unfinished stage there is replaced
-) -> bool:         # False: the other run lacks files, or is being deleted just now
+) -> bool:         # False: the other run lacks files or has others, or is being deleted just now
     "Link a whole stage into another run."
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
     try:
-        files = read_json(stage/'done.json').get('files')
-        if not isinstance(files, list): return False  # of an older udalit
+        done = _read_done(stage)
+        if 'files' not in done: return False  # of an older udalit
+        _require_unchanged(stage, done)
         for left in target.parent.glob(f'.{target.name}.*.tmp'): shutil.rmtree(left)  # by a killed process
         events = [path.relative_to(stage) for path in stage.glob('tensorboard/events.*')]
-        for path in (*files, *events, 'done.json'): _link_file(stage/path, temporary/path)
+        for path in (*done['files'], *events, 'done.json'): _link_file(stage/path, temporary/path)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
         return True
@@ -181,20 +246,43 @@ def _locked(
     try: yield
     finally: lock.release()
 
-# %% ../../nbs/runs/63_folder.ipynb #load-network
+# %% ../../nbs/runs/63_folder.ipynb #read-model
+_SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], things=list[int],
+              protocols=dict[str, list[int]])
+_MODEL = {'backbone': str, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
+          'weights?': str, 'data?': str | None}
+
 def _load_space(about: dict) -> LabelSpace:
     "The label space that a model.json describes."
     return LabelSpace(about['name'], tuple(about['classes']), tuple(map(tuple, about['palette'])),
                       tuple(about['things']), {k: tuple(v) for k, v in about['protocols'].items()})
 
+def _read_model(path: Path) -> dict:
+    "The content of a model.json."
+    about = read_json(path, _MODEL, _MEND)
+    try: space = _load_space(about['space'])
+    except InputError as error: raise InputError(f'{path}: {error} {_MEND}') from None
+    if not all(1 <= side <= 2**14 for side in about['size']):
+        raise InputError(f'{path}: size is {about["size"]}, where 1 to {2**14} pixels belong. {_MEND}')
+    if not all(0 <= value < 256 for colour in space.palette for value in colour):
+        raise InputError(f'{path}: space.palette holds no colours. {_MEND}')
+    return about
+
+# %% ../../nbs/runs/63_folder.ipynb #load-network
 def _load_network(
     described: Path,  # a model.json
     weights: Path,    # .safetensors
 ) -> nn.Module:
     "The network that a model.json describes, filled with weights, in evaluation mode."
-    about = read_json(described)
+    about = _read_model(described)
     options = dict(resnet='torchvision') | about['options']  # runs of 0.1.0 do not say
-    network = deeplab_v2(about['backbone'], len(about['space']['classes']), **options)
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    try:
+        Settings(**options)  # each has its type and range
+        network = deeplab_v2(about['backbone'], len(about['space']['classes']), **options)
+    except (InputError, TypeError) as error:
+        raise InputError(f'{described}: no network can be built from backbone and options ({error}). '
+                         f'{_MEND}') from None
     return load_generator(network, weights).eval()
 
 # %% ../../nbs/runs/63_folder.ipynb #load-run
@@ -205,9 +293,14 @@ def load_run(
 ) -> tuple[nn.Module, LabelSpace, tuple[int, int]]:  # in eval mode, its classes, (width, height) of training
     "A trained network, from nothing but its run's folder."
     run = open_run(folder)
-    about, published = read_json(run.folder/'model.json'), run.folder/'model.safetensors'
-    wanted = stage is None and checkpoint == 'last' and published.exists()
-    network = _load_network(run.folder/'model.json', published if wanted else run.weights(stage, checkpoint))
+    about, published = _read_model(run.folder/'model.json'), run.folder/'model.safetensors'
+    if stage is None and checkpoint == 'last' and published.exists() and not (run.folder/'stages').exists():
+        weights = published  # all that was kept, or brought here
+    else: weights = run.weights(stage, checkpoint)
+    if stage is None and checkpoint == 'last' and published.exists() and _mark(weights) != _mark(published):
+        raise InputError(f'{published}: not the weights that this run ended with. '
+                         'Delete it: the command that made the run writes it again.')
+    network = _load_network(run.folder/'model.json', weights)
     return network, _load_space(about['space']), tuple(about['size'])
 
 # %% ../../nbs/runs/63_folder.ipynb #find-stage

@@ -11,18 +11,18 @@ from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import nn
 
-from ..core import InputError, digest, read_json, _tensors_digest
+from ..core import InputError, digest, _tensors_digest
 from ..data.datasets import Scenes, fingerprint
 from ..data.tasks import Task
 from ..labels import LabelSpace
 from ..losses.terms import Setup, Term
 from ..methods.plans import Method, Restyle, Take, Train, _stage_inputs, stage_settings, _stage_terms
 from ..methods.settings import Settings
+from ..nets.weights import read_weights
 from ..restyle import _translated_images
-from .folder import _find_stage
+from .folder import _find_stage, _read_model
 from .stages import _ROLES, RunOptions, _description, _seed_of
 
 # %% ../../nbs/runs/66_identity.ipynb #own-code
@@ -187,9 +187,9 @@ def _take_record(stage: Take, request: _Request) -> dict:
     if not Path(stage.run).exists() and 'weights' in before: return before
     place = _find_stage(stage.run)
     described = _description(place)
-    about = {} if described is None else read_json(described)
+    about = {} if described is None else _read_model(described)
     model = {key: value for key, value in about.items() if key in ('backbone', 'options', 'space')}
-    weights = load_file(place/'last.safetensors')
+    weights = read_weights(place/'last.safetensors')
     return dict(kind='Take', name=stage.name, weights=_tensors_digest(weights), model=digest(model))
 
 # %% ../../nbs/runs/66_identity.ipynb #records

@@ -35,11 +35,12 @@ from ..nets.batchnorm import set_batchnorm
 from ..nets.weights import load_generator, save_generator
 from ..nets.translators import Translator
 from ..predict import mean_entropy
-from ..pseudo import PseudoLabelled, easy_and_hard, label_set, split_set
+from ..pseudo import PseudoLabelled, _read_manifest, easy_and_hard, label_set, split_set
 from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScenes
 from .checkpoints import _continue_terms, _load_checkpoint
 from .checkpoints import _save_checkpoint, _save_terms, _stoppable
-from .folder import Run, _find_stage, _link_file, _load_network, _stage_files
+from .folder import Run, _find_stage, _link_file, _load_network, _marks, _read_done, _read_model
+from .folder import _stage_files
 from ..training.step import Trainer
 from ..training.watch import Journal, _Stopwatch, Watch
 
@@ -131,7 +132,8 @@ def _target_images(context: _StageContext, which: str) -> Dataset:
 
 def _part(context: _StageContext, rank: Rank, part: str, dataset: Dataset) -> Dataset:
     "The images of one part of a ranking."
-    names = set(read_json(context.run.stage(rank.name)/'rank.json')[part])
+    parts = read_json(context.run.stage(rank.name)/'rank.json', dict(easy=list[str], hard=list[str]))
+    names = set(parts[part])
     return subset(dataset, indices=[i for i, name in enumerate(dataset.names) if name in names])
 
 # %% ../../nbs/runs/65_stages.ipynb #order
@@ -139,14 +141,22 @@ def _epoch_order(context: _StageContext, stage: Train, labelled: Dataset, sampli
     "(N, generator) → the order of an epoch of labelled images: 'uniform', or 'class-balanced'."
     if sampling == 'uniform': return _shuffled
     path, names = context.run.folder/f'classes-{stage.source}.json', list(labelled.names)
-    if context.is_main and (not path.exists() or list(read_json(path)) != names):
+    if context.is_main and (not path.exists() or list(_read_shown(path)) != names):
         labels = getattr(labelled, 'source', labelled)  # of translated images, the source's own
         present = _classes_present(labels, progress=context.options.progress)
         write_json(path, {name: row.nonzero().flatten().tolist() for name, row in zip(names, present)})
     context.accelerator.wait_for_everyone()
-    present = torch.zeros(len(names), len(context.task.space), dtype=torch.bool)
-    for row, classes in zip(present, read_json(path).values()): row[classes] = True
-    return _ClassBalanced(present)
+    present = torch.zeros(len(names), 256, dtype=torch.bool)
+    for row, classes in zip(present, _read_shown(path).values()): row[classes] = True
+    return _ClassBalanced(present[:, :len(context.task.space)])
+
+def _read_shown(path: Path) -> dict[str, list[int]]:
+    "Which image shows which classes."
+    again = 'Delete it: it is made anew.'
+    shown = read_json(path, dict[str, list[int]], again)
+    odd = next((name for name, classes in shown.items() if not all(0 <= k < 255 for k in classes)), None)
+    if odd is not None: raise InputError(f'{path}: {odd} has {shown[odd]}, where class ids belong. {again}')
+    return shown
 
 # %% ../../nbs/runs/65_stages.ipynb #seed
 def _seed_of(stage: Train, seed: int) -> int:
@@ -304,6 +314,7 @@ def _finish_stage(stage, context: _StageContext, said: str, **facts):
     context.journal.say(f'{stage.name}: {said}')
     files = [path.as_posix() for path in _stage_files(folder)]
     about = dict(identity=run.identity(stage.name), udalit=udalit.__version__, files=files)
+    about |= dict(marks=_marks(folder, files), threads=torch.get_num_threads())
     about |= dict(made_from=run.about['stages'][stage.name])
     write_json(folder/'done.json', about | facts)
 
@@ -365,7 +376,7 @@ def _split_stage(stage: Split, context: _StageContext):
     "Split the target's pixels with the model and the thresholds of the stage `stage.labels`."
     network, _ = _trained_network(context, context.find(stage.labels).model)
     if not context.is_main: return
-    thresholds = read_json(context.run.stage(stage.labels)/'manifest.json')
+    thresholds = _read_manifest(context.run.stage(stage.labels), len(context.task.space))
     manifest = split_set(network, context.task.target, Preprocess(context.task.target_size),
                          context.run.stage(stage.name), thresholds, stage.alpha,
                          workers=context.options.workers, progress=context.options.progress)
@@ -375,7 +386,7 @@ def _split_stage(stage: Split, context: _StageContext):
 def _rank_stage(stage: Rank, context: _StageContext):
     "Rank the target's images by the mean entropy that the stage `stage.labels` found."
     if not context.is_main: return
-    entropies = read_json(context.run.stage(stage.labels)/'manifest.json')['entropy']
+    entropies = _read_manifest(context.run.stage(stage.labels)).get('entropy', {})
     easy, hard = easy_and_hard(entropies, stage.share)
     write_json(context.run.stage(stage.name)/'rank.json', dict(easy=easy, hard=hard))
     said = f'{len(easy)} easy images, {len(hard)} hard ones'
@@ -385,11 +396,11 @@ def _rank_stage(stage: Rank, context: _StageContext):
 def _require_taken(stage: Take, task: Task, network: nn.Module):
     "An `InputError` unless there is a finished network that knows the task's classes, or fits the run's."
     place = _find_stage(stage.run)
-    if read_json(place/'done.json').get('made_from', {}).get('network') == 'translator':
+    if _read_done(place).get('made_from', {}).get('network') == 'translator':
         raise InputError(f'{place}: a translator of images; a segmentation network is needed.')
     described = _description(place)
     if described is None: return load_generator(deepcopy(network), place/'last.safetensors')
-    classes = read_json(described)['space']['classes']
+    classes = _read_model(described)['space']['classes']
     if tuple(classes) != task.space.classes:
         raise InputError(f'{stage.run}: a network for {len(classes)} classes ({", ".join(classes[:3])} …), '
                          f'the task {task.name} has {len(task.space)} ({task.space.classes[0]} …).')

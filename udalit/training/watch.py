@@ -65,11 +65,20 @@ def read_history(
 ) -> list[dict]:                # the reports, oldest first
     "The reports of a `history.jsonl`; a last line that was cut short is left out."
     if not Path(path).exists(): return []
-    rows = []
-    for line in Path(path).read_text(encoding='utf-8').splitlines():
-        try: rows.append(json.loads(line))
-        except ValueError: break
+    try: lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except (OSError, ValueError) as error: raise InputError(f'{path}: no history ({error}).') from None
+    rows = [_parse_report(line) for line in lines]
+    if rows and rows[-1] is None: rows.pop()
+    if None in rows:
+        raise InputError(f'{path}: line {rows.index(None) + 1} is no report of a step. Mend or delete it.')
     return [row for row in rows if until is None or row['step'] <= until]
+
+def _parse_report(line: str) -> dict | None:
+    "A line of the history: a step and numbers; None if it is something else."
+    try: row = json.loads(line)
+    except (ValueError, RecursionError): return None
+    if not isinstance(row, dict) or type(row.get('step')) is not int: return None
+    return row if all(type(value) in (int, float) for value in row.values()) else None
 
 # %% ../../nbs/training/62_watch.ipynb #not-finite
 def _not_finite(
@@ -128,7 +137,7 @@ def _collapsed(
     recent = rows[-reports:]
     few = max(1, num_classes//8)
     if num_classes == 0 or len(recent) < reports: return None
-    if any(row['classes'] > few for row in recent): return None
+    if any(row.get('classes', num_classes) > few for row in recent): return None
     return (f'the target is predicted as {recent[-1]["classes"]} of {num_classes} classes '
             f'for {reports} reports: the prediction has collapsed. Lower λ or the learning rate.')
 
