@@ -71,7 +71,7 @@ def _parse_value(text: str) -> tuple[str, object]:
         raise InputError(f'--set {text}: write TERM.ARGUMENT=VALUE or STAGE.FIELD=VALUE: split.alpha=0.79.')
     try:
         return place, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # such as '{[]}', '('*1000
         return place, value
 
 # %% ../nbs/85_cli.ipynb #import-own

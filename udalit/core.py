@@ -86,11 +86,12 @@ def _require_kind(
     raise InputError(f'`{place}` = {_shown(value)}: give {wanted}.')
 
 def _shown(value) -> str:
-    "The value as Python writes it; Python refuses to write more than 4,300 digits."
+    "The value as Python writes it, a long one cut; Python refuses to write more than 4,300 digits."
     try:
-        return repr(value)
+        text = repr(value)
     except ValueError:
         return 'a number of thousands of digits'
+    return text if len(text) <= 200 else f'{text[:100]} … ({len(text):,} characters)'
 
 # %% ../nbs/00_core.ipynb #require-value
 def _require_value(
@@ -103,7 +104,7 @@ def _require_value(
     "An `InputError` unless `value` is of its kind, one of its words and within its limits."
     _require_kind(place, value, annotation)
     if words and isinstance(value, str) and value not in words:
-        raise InputError(f'`{place}` = {value!r}: choose one of {", ".join(words)}.')
+        raise InputError(f'`{place}` = {_shown(value)}: choose one of {", ".join(words)}.')
     low, high = limits
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, (int, float)) and not low <= number <= high:

@@ -66,10 +66,12 @@ def _declared(kind: type, what: str) -> dict:
     declared = [vars(base).get(what, {}) for base in reversed(kind.__mro__)]
     return {name: value for part in declared for name, value in part.items()}
 
-def _require_declared(kind: type, annotations: dict, arguments: dict):
-    "An `InputError` unless the arguments of a term are what its class declares."
-    words, ranges = _declared(kind, 'words'), _declared(kind, 'ranges')
+def _require_declared(kind: type, arguments: dict):
+    "An `InputError` unless the term has these arguments, and they are what its class declares."
+    words, ranges, annotations = _declared(kind, 'words'), _declared(kind, 'ranges'), kind.settable()
     for name, value in arguments.items():
+        if name not in annotations:
+            raise InputError(f'term "{kind.name}" has no argument "{name}"; it has {", ".join(annotations)}.')
         limits = ranges.get(name, (-math.inf, math.inf))
         place = f'{kind.name or kind.__name__}.{name}'
         _require_value(place, value, annotations[name], words.get(name, ()), limits)
@@ -98,9 +100,8 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
         "Check and keep the arguments that can be set, before `__init__` sees them."
         bound = signature(type(self).__init__).bind(self, *given, **named)
         bound.apply_defaults()
-        kinds = self.settable()
-        self.arguments = {name: bound.arguments[name] for name in kinds}
-        _require_declared(type(self), kinds, self.arguments)
+        self.arguments = {name: bound.arguments[name] for name in self.settable()}
+        _require_declared(type(self), self.arguments)
 
     @classmethod
     def settable(cls) -> dict[str, Any]:
@@ -115,10 +116,7 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
     @classmethod
     def build(cls, setup: Setup, **arguments):
         "A term for this setup; `arguments` change what it would have by itself."
-        known = cls.settable()
-        for name in arguments:
-            if name not in known:
-                raise InputError(f'term "{cls.name}" has no argument "{name}"; it has {", ".join(known)}.')
+        _require_declared(cls, arguments)
         return cls(**cls.built_for(setup) | arguments)
 
 # %% ../../nbs/losses/30_terms.ipynb #term

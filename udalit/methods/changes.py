@@ -10,6 +10,7 @@ import shlex
 from dataclasses import fields, replace
 
 from ..core import InputError
+from ..losses.terms import _require_declared
 from .plans import Method, Restyle, Take, Train, _available, _parse_entry
 from .settings import _require_settings
 
@@ -151,10 +152,16 @@ def _placed(method: Method, place: str, value) -> Method:
         stages = tuple(_with_field(s, key, value) if s is stage else s for s in method.stages)
         return replace(method, stages=stages)
     if term in _terms_of(method, in_stage):
+        for kind in _kinds_of(method, in_stage, term): _require_declared(kind, {key: value})
         given = method.arguments.get(where, {}) | {key: value}
         return replace(method, arguments=method.arguments | {where: given})
     terms, stages = ', '.join(_terms_of(method)), ', '.join(s.name for s in method.stages)
     raise InputError(f'{method.title} has no term or stage "{where}". Terms: {terms}; stages: {stages}.')
+
+def _kinds_of(method: Method, stage: str, term: str) -> set[type]:
+    "The classes that a term's name stands for in a stage, or in all stages."
+    entries = [_parse_entry(entry) for s in method.training if stage in ('', s.name) for entry in s.terms]
+    return {kind for name, kind, _ in entries if name == term}
 
 # %% ../../nbs/methods/50_changes.ipynb #with-task
 def _with_task(method: Method, task: str) -> Method:
