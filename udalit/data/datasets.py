@@ -23,7 +23,7 @@ from ..core import InputError, digest, _file_digest, _progress_bar
 from ..files import _IMAGE_SUFFIXES, _image_size, _is_whole, _list_files, _read_red16
 from ..files import read_ids, read_image
 from ..labels import (CAMVID, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
-                           IdTable, LabelSpace, identity_ids, make_space, read_classes)
+                           IdTable, LabelSpace, identity_ids, make_space, _read_class_list, _table_of)
 
 # %% ../../nbs/data/11_datasets.ipynb #unique-names
 def _few(names: Iterable[str], limit: int = 3) -> str:
@@ -236,18 +236,21 @@ def folders(
     images: str | Path,               # folder of images, with sub-folders
     masks: str | Path | None = None,  # folder of id masks; None: unlabelled
     classes: LabelSpace | str | Path | list[str] = CITYSCAPES,  # or a class list's file, or K ≥ 2 names
-    ids: IdTable | None = None,       # if the masks hold other ids than 0 … K−1 and 255
+    ids: IdTable | dict[int, str | None] | None = None,  # if the masks hold other ids than 0 … K−1 and 255:
+                                      # {0: None, 1: 'field', 255: 'house'}; None: not labelled
     image_pattern: str = '*',         # of file names, if images and masks share a folder
     mask_pattern: str = '*',
 ) -> Scenes:
     "Your own images, with or without masks."
-    space = classes
-    if isinstance(classes, (list, tuple)): space = make_space('yours', classes)
-    if isinstance(classes, (str, Path)): space = read_classes(classes)
+    space = make_space('yours', classes) if isinstance(classes, (list, tuple)) else classes
+    if isinstance(classes, (str, Path)):
+        space, listed = _read_class_list(classes)
+        ids = listed if ids is None else ids
     found = _find_scenes(images, image_pattern, 'images')
     labels = None if masks is None else _find_scenes(masks, mask_pattern, 'id masks')
     places = (images,) if masks is None else (images, masks)
-    scenes = Scenes(*_pair_files(found, labels, masks), space, ids, name=Path(images).name, places=places)
+    files = _pair_files(found, labels, masks)
+    scenes = Scenes(*files, space, _table_of(space, ids), name=Path(images).name, places=places)
     scenes.names = [Path(path).relative_to(images).with_suffix('').as_posix() for path in scenes.images]
     return scenes
 
@@ -443,7 +446,8 @@ def fingerprint(
         return digest([fingerprint(source, times), indices])
     if isinstance(source, Scenes):
         files = _describe_files(source, indices, times)
-        facts = [files, asdict(source.space), asdict(source.ids), source.labelled]
+        ids = asdict(source.ids) | dict(colours=sorted(source.ids.colours.items()))
+        facts = [files, asdict(source.space), ids, source.labelled]
     else:
         names = getattr(source, 'names', None)
         facts = [len(source), indices, None if names is None else [str(name) for name in names]]

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from ..core import InputError, _require_memory, _require_space
 from .datasets import camvid, cityscapes, folders, gta5, synthia
 from ..files import _require_names
-from ..labels import CITYSCAPES, LabelSpace, read_classes
+from ..labels import CITYSCAPES, LabelSpace, _read_class_list
 from ..worlds.written import ensure_aerial, ensure_streets
 
 # %% ../../nbs/data/14_tasks.ipynb #task
@@ -99,14 +99,14 @@ def _first_size(dataset: Dataset) -> tuple[int, int]:
 
 # %% ../../nbs/data/14_tasks.ipynb #own-folders
 def _own_folders(data: str | Path) -> Task:
-    "Any two folders of images, with masks of ids 0 … K−1 (255 ignored) for the source and the test images."
+    "Any two folders of images, with masks as classes.txt says for the source and the test images."
     if data is None:
         raise InputError('this task needs data: give `data=ROOT`, '
                          'a folder with classes.txt, source/, target/ and test/.')
     data = Path(data)
-    space = read_classes(data/'classes.txt')
+    space, ids = _read_class_list(data/'classes.txt')
     def part(name, masks=True):
-        found = folders(data/name/'images', data/name/'masks' if masks else None, space)
+        found = folders(data/name/'images', data/name/'masks' if masks else None, space, ids)
         found.places = data/name,
         return found
     source, target = part('source'), part('target', masks=False)
