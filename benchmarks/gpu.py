@@ -7,13 +7,14 @@
 The parts, in order of value; each runs in a process of its own and is stopped when its time is over:
 
 cells    the notebooks' cells marked `#| gpu`: do they pass?
+waits    how often the host waits for the GPU within a step, for each term: never, if all is well; how many
+         kernels it launches, and how long they take
 step     the adversarial step (seg + adv + adv_aux) of DeepLab-v2 on ResNet-101, one source image of 1280×720
          and one target image of 1024×512: speed, share of the card's peak, memory; in float32, TF32, bf16 and
-         bf16 with a compiled network
+         bf16 with the network's blocks compiled
 loading  the share of the time that such a step waits for images from files (just written, so in the system's
          cache), by number of workers
 terms    what each term costs, as a ratio to the plain step: see terms.py
-waits    how often the host waits for the GPU within a step, for each term: never, if all is well
 
 It needs this checkout and the packages that udalit needs, and downloads nothing. After each part it writes
 all that is known: a CSV and a summary, named by card and commit. The exit status is 1 if anything failed.
@@ -42,8 +43,12 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+from torch import nn
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from terms import PLAIN, Comparison, Conditions, aim, compare, comparisons, pair, prepare, reading
 
@@ -166,10 +171,10 @@ class Mode(NamedTuple):
     name: str
     precision: str  # as Accelerate has it
     tf32: bool      # may float32 products be computed in TF32?
-    compiled: bool = False
+    compiled: bool = False  # the residual blocks, each kind and size once
 
 MODES = (Mode('float32', 'no', False), Mode('TF32', 'no', True), Mode('bf16', 'bf16', True),
-         Mode('bf16, network compiled', 'bf16', True, True))
+         Mode('bf16, blocks compiled', 'bf16', True, True))
 
 class Peak(NamedTuple):
     "TFLOP/s of dense products, from the makers' data sheets."
@@ -197,6 +202,11 @@ def count_compute(trainer: Trainer, batches: Iterator) -> float:
     with FlopCounterMode(display=False) as counter: trainer.step(batches)
     return counter.get_total_flops()/1e12
 
+def compile_blocks(network: nn.Module, backend: str):
+    "Compile each residual block by itself: blocks of one kind share what is compiled."
+    for module in network.modules():
+        if isinstance(module, (BasicBlock, Bottleneck)): module.compile(backend=backend, dynamic=False)
+
 def allow_tf32(allowed: bool):
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
@@ -210,7 +220,7 @@ def measure_mode(mode: Mode, compute: float | None, record: Record, plan: Plan) 
     if compute is None:
         compute = count_compute(trainer, batches)
         record.row('compute', 'any', compute, 'TFLOP/step')
-    if mode.compiled: trainer.network.network.compile(backend=plan.compiler, dynamic=False)
+    if mode.compiled: compile_blocks(trainer.network, plan.compiler)
     start = time.monotonic()
     for _ in range(conditions.warm_up): reading(trainer, batches, conditions)
     record.row('warm-up', mode.name, time.monotonic() - start, 's')
@@ -294,8 +304,16 @@ def waits_within(action: Callable) -> list[str]:
     waits = [warning for warning in caught if 'called a synchronizing' in str(warning.message)]
     return [f'{Path(wait.filename).name}:{wait.lineno}' for wait in waits]
 
+def count_kernels(action: Callable) -> tuple[int, float]:
+    "How many kernels (and copies) the GPU runs, and how many milliseconds they take together."
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        action()
+        torch.cuda.synchronize()
+    kernels = [event for event in seen.events() if event.device_type == DeviceType.CUDA]
+    return len(kernels), sum(kernel.device_time for kernel in kernels)/1000
+
 def count_term_waits(comparison: Comparison, record: Record, plan: Plan):
-    "The waits of a step's third run: the first two load kernels and fill caches."
+    "The waits and kernels of a step's third and fourth run: the first two load kernels and fill caches."
     auxiliary = 'adv_aux' in comparison.changed
     trainer = prepare(comparison.changed, plan.conditions, heads=comparison.heads, auxiliary=auxiliary)
     batches = repeat(pair(comparison.entry, plan.conditions))
@@ -304,12 +322,27 @@ def count_term_waits(comparison: Comparison, record: Record, plan: Plan):
     waits = waits_within(lambda: trainer.step(batches))
     record.row(comparison.label, 'bf16', len(waits), 'waits/step')
     if waits: record.problem(f'{comparison.label} waits at {", ".join(sorted(set(waits)))}')
+    kernels, milliseconds = count_kernels(lambda: trainer.step(batches))
+    record.row(comparison.label, 'bf16', kernels, 'kernels/step')
+    record.row(comparison.label, 'bf16, kernels alone', milliseconds, 'ms/step')
+
+def launch_seconds(launches: int = 1000) -> float:
+    "What the host needs to launch one of the smallest kernels."
+    number = torch.ones(1, device='cuda')
+    for _ in range(launches): number += 1
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(launches): number += 1
+    seconds = (time.perf_counter() - start)/launches
+    torch.cuda.synchronize()
+    return seconds
 
 def count_waits(record: Record, plan: Plan):
     "The waits within a step, with each term."
     if plan.conditions.gpu:
         control = waits_within(lambda: torch.ones(1, device='cuda').item())
         if len(control) != 1: record.problem(f'reading a number is one wait, torch noticed {len(control)}')
+        record.row('launching an addition', 'of one number', 1e6*launch_seconds(), 'µs')
     else:
         record.note('without a GPU the steps run and no waits are counted')
     steps = [Comparison('adv', PLAIN), Comparison('adv_aux', ADVERSARIAL), *[*comparisons()][::plan.every]]
@@ -322,8 +355,8 @@ class Part(NamedTuple):
     run: Callable[[Record, Plan], None]
     seconds: int  # of nine minutes; what a part leaves over goes to the next
 
-PARTS = dict(cells=Part(check_cells, 90), step=Part(measure_step, 150), loading=Part(measure_loading, 75),
-             terms=Part(measure_terms, 135), waits=Part(count_waits, 70))
+PARTS = dict(cells=Part(check_cells, 70), waits=Part(count_waits, 90), step=Part(measure_step, 140),
+             loading=Part(measure_loading, 90), terms=Part(measure_terms, 150))
 MARGIN = .1  # of its time a part keeps free: it begins nothing new
 
 def run_part(name: str, plan: Plan, path: Path, end: float):

@@ -152,7 +152,7 @@ def _measure(self: Trainer, losses: dict[str, Tensor], domain_pass) -> dict[str,
     measured = {key: value.detach().to(kind) for key, value in measured.items()}
     seen = torch.zeros(self.network.num_classes, device=self.device)
     if isinstance(domain_pass, Pass):  # a translator predicts no classes
-        seen[domain_pass.prediction.flatten()] = 1
+        seen.scatter_(0, domain_pass.prediction.flatten(), 1)
     return measured | dict(seen=seen)
 
 # %% ../../nbs/training/61_step.ipynb #mean-measured
