@@ -12,13 +12,15 @@ if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 
 # %% ../nbs/00_core.ipynb #imports
-import contextlib, errno, hashlib, json, math, random, shutil, sys, typing
+import contextlib, errno, functools, hashlib, inspect, json, math, random, shutil, sys, typing
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 # %% ../nbs/00_core.ipynb #input-error
@@ -52,43 +54,59 @@ def _is_plain(annotation) -> bool:
     option = _options(annotation)[0]
     return option is tuple or isinstance(option, type) and option in _KINDS
 
+def _kind_and_parts(annotation) -> tuple:
+    "list, (int,) of `list[int]`; Tensor, () of `Tensor`."
+    return typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+
 def _matches(value, annotation) -> bool:
-    "Is `value` what a plain annotation wants?"
+    "Is `value` what an annotation wants? Yes, too, if it does not say: `Any`, a name in quotes."
     options = _options(annotation)
     if len(options) > 1: return any(_matches(value, option) for option in options)
-    if typing.get_origin(annotation) is not tuple: return _is_kind(value, options[0])
-    if not isinstance(value, tuple): return False
-    parts = typing.get_args(annotation)
-    if parts[-1] is ...: parts = parts[:1]*len(value)
+    kind, parts = _kind_and_parts(options[0])
+    if not isinstance(kind, type) or kind is typing.Any: return True
+    if kind in _KINDS: return _is_kind(value, kind)
+    if not isinstance(value, (list, tuple) if kind is list else kind): return False
+    if kind not in (list, tuple, dict) or not parts: return True
+    if kind is dict:
+        return all(_matches(k, parts[0]) and _matches(v, parts[1]) for k, v in value.items())
+    if kind is list or parts[-1] is ...: parts = parts[:1]*len(value)
     return len(parts) == len(value) and all(map(_matches, value, parts))
 
 # %% ../nbs/00_core.ipynb #kind-words
+_NAMES = _KINDS | {Path: 'a path', Tensor: 'a tensor', nn.Module: 'a network (nn.Module)',
+                   Dataset: 'a data set (torch.utils.data.Dataset)', Callable: 'a function'}
+
 def _in_words(annotation) -> str:
-    "A plain annotation as a person would say it."
+    "An annotation as a person would say it."
     options = _options(annotation)
     if len(options) > 1: return ' or '.join(_in_words(option) for option in options)
-    if options[0] in _KINDS: return _KINDS[options[0]]
-    parts = typing.get_args(annotation)
-    if not parts: return 'a tuple'
-    if parts[-1] is ...: return f'a tuple, each part {_in_words(parts[0])}'
-    return f'a tuple of {len(parts)}: {", ".join(map(_in_words, parts))}'
+    kind, parts = _kind_and_parts(options[0])
+    if kind in _NAMES: return _NAMES[kind]
+    name = kind.__name__.lstrip('_')
+    name = f'{"an" if name[0] in "AEIOU" else "a"} {name}'
+    if kind not in (list, tuple, dict) or not parts: return name
+    if kind is dict: return f'{name}, each value {_in_words(parts[1])}'
+    if kind is list or parts[-1] is ...: return f'{name}, each part {_in_words(parts[0])}'
+    return f'{name} of {len(parts)}: {", ".join(map(_in_words, parts))}'
 
 # %% ../nbs/00_core.ipynb #require-kind
 def _require_kind(
     place: str,   # the argument's name in messages, such as 'adv.weight'
     value,        # what came in
-    annotation,   # what the signature says; checked if it is made of bool, int, float, str, None, tuple, |
+    annotation,   # what the signature says
 ):
-    "An `InputError` unless `value` is what a plain annotation wants."
-    if not _is_plain(annotation) or _matches(value, annotation): return
+    "An `InputError` unless `value` is what an annotation wants."
+    if _matches(value, annotation): return
     wanted = _in_words(annotation)
     if isinstance(value, (int, float)) and not _fits(value): wanted += ', finite and of at most 64 bits'
     raise InputError(f'`{place}` = {_shown(value)}: give {wanted}.')
 
 def _shown(value) -> str:
-    "The value as Python writes it, a long one cut; Python refuses to write more than 4,300 digits."
+    "The value as Python writes it, in a line, a long one cut; Python refuses more than 4,300 digits."
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f'{type(value).__name__} of shape {tuple(value.shape)} and {value.dtype}'
     try:
-        text = repr(value)
+        text = ' '.join(repr(value).split())
     except ValueError:
         return 'a number of thousands of digits'
     return text if len(text) <= 200 else f'{text[:100]} … ({len(text):,} characters)'
@@ -98,23 +116,67 @@ def _require_value(
     place: str,   # the argument's name in messages, such as 'adv.weight'
     value,        # what came in
     annotation,   # what the signature says
-    words=(),     # where a word is wanted: those there are; empty: any
-    limits: tuple[float, float] = (-math.inf, math.inf),  # of a number, or of each number in a tuple
+    wanted=(),    # the words there are; or the least and the largest number, also of each number in a tuple
 ):
-    "An `InputError` unless `value` is of its kind, one of its words and within its limits."
+    "An `InputError` unless `value` is of its kind, one of its words, within its limits, a possible path."
     _require_kind(place, value, annotation)
+    if Path in _options(annotation) and isinstance(value, (str, Path)) and not _is_path(value):
+        raise InputError(f'`{place}` = {_shown(value)}: give a path.')
+    words = [word for word in wanted if isinstance(word, str)]
     if words and isinstance(value, str) and value not in words:
         raise InputError(f'`{place}` = {_shown(value)}: choose one of {", ".join(words)}.')
-    low, high = limits
-    for number in value if isinstance(value, tuple) else (value,):
+    if wanted and not words: _require_limits(place, value, *wanted)
+
+def _require_limits(place: str, value, low: float, high: float):
+    "An `InputError` unless a number, or each one of a tuple or list, is from `low` to `high`."
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    if not numbers: raise InputError(f'`{place}` = {value}: give one number or more.')
+    for number in numbers:
         if isinstance(number, (int, float)) and not low <= number <= high:
-            raise InputError(f'`{place}` = {value}: give {_number(low)} to {_number(high)}.')
+            raise InputError(f'`{place}` = {_shown(value)}: give {_number(low)} to {_number(high)}.')
+
+def _is_path(value: str | Path) -> bool:
+    "Can a file have this name? Not an empty one, one with a null byte, one whose parts are too long."
+    parts = Path(value).parts if str(value) else ()
+    return str(value) != '' and '\0' not in str(value) and all(len(os.fsencode(part)) < 256 for part in parts)
 
 def _number(value: float) -> str:
     "A limit as a person would say it: 1,000,000, 1e-12, below 1."
     if isinstance(value, int): return f'{value:,}'
     near = round(value)
     return f'below {near}' if 0 < near - value < 1e-6 else f'{value:g}'
+
+# %% ../nbs/00_core.ipynb #usual
+_USUAL = dict(
+    size=(1, 2**14), label_size=(1, 2**14), input_size=(1, 2**14), source_size=(1, 2**14),
+    target_size=(1, 2**14), crop=(1, 2**14), scales=(.01, 100),
+    batch_size=(1, 10**5), workers=(0, 2**10), count=(1, 10**9), world=(1, 2**20), rank=(0, 2**20),
+    num_classes=(1, 254), channels=(1, 2**16), heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10),
+    portion=(0, 1), cap=(0, 1), alpha=(0, 1), share=(1e-6, 1),
+    checkpoint=('last', 'best'), normalize=('imagenet', 'caffe'))
+
+# %% ../nbs/00_core.ipynb #checked
+def _checked(
+    called=None,  # a function or a class
+    **declared,   # what its arguments want beside their kind, by name: as for `_require_value`
+):
+    "The same function or class, which refuses arguments that are not as annotated, or not as declared."
+    if called is None: return functools.partial(_checked, **declared)
+    if isinstance(called, type):
+        called.__init__ = _checked(called.__init__, **declared)
+        return called
+    signature, declared = inspect.signature(called), _USUAL | declared
+    known = {name: p for name, p in signature.parameters.items()
+             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.annotation is not p.empty}
+    @functools.wraps(called)
+    def checking(*arguments, **named):
+        try: given = signature.bind(*arguments, **named).arguments
+        except TypeError: return called(*arguments, **named)  # Python itself says what is missing or too many
+        for name in known.keys() & given.keys():
+            if given[name] is known[name].default: continue
+            _require_value(name, given[name], known[name].annotation, declared.get(name, ()))
+        return called(*arguments, **named)
+    return checking
 
 # %% ../nbs/00_core.ipynb #writing
 @contextlib.contextmanager

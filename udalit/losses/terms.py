@@ -6,7 +6,7 @@
 __all__ = ['TERMS', 'Setup', 'Term', 'frozen']
 
 # %% ../../nbs/losses/30_terms.ipynb #imports
-import contextlib, math
+import contextlib
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -72,9 +72,8 @@ def _require_declared(kind: type, arguments: dict):
     for name, value in arguments.items():
         if name not in annotations:
             raise InputError(f'term "{kind.name}" has no argument "{name}"; it has {", ".join(annotations)}.')
-        limits = ranges.get(name, (-math.inf, math.inf))
         place = f'{kind.name or kind.__name__}.{name}'
-        _require_value(place, value, annotations[name], words.get(name, ()), limits)
+        _require_value(place, value, annotations[name], (words | ranges).get(name, ()))
 
 # %% ../../nbs/losses/30_terms.ipynb #planned
 TERMS: dict[str, dict[str, tuple[type, dict]]] = {}  # name → variant → class, arguments; the default first

@@ -6,13 +6,13 @@
 __all__ = ['build_terms', 'Train', 'PseudoLabel', 'Split', 'Rank', 'Restyle', 'Take', 'Method', 'stage_settings', 'check_plan']
 
 # %% ../../nbs/methods/49_plans.ipynb #imports
-import math, re
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
 import torch
 
-from ..core import InputError, _require_value
+from ..core import InputError, _require_value, _USUAL
 from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: F401  each defines terms
 from ..losses import matching, segmentation, self_adaptive, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
@@ -59,8 +59,7 @@ def build_terms(
     return terms
 
 # %% ../../nbs/methods/49_plans.ipynb #stage-limits
-_RANGES = dict(portion=(0, 1), cap=(0, 1), alpha=(0, 1), share=(1e-6, 1), rate=(1e-6, 1e6))
-_WORDS = dict(network=('segmentation', 'translator'), **_WAYS)
+_WANTED = _USUAL | _WAYS | dict(rate=(1e-6, 1e6), network=('segmentation', 'translator'))
 
 def _require_fields(stage):
     "An `InputError` unless the fields of a stage are of their types, in their ranges, or one of their words."
@@ -68,9 +67,8 @@ def _require_fields(stage):
     if not re.fullmatch(r'[\w-]{1,64}', stage.name):
         raise InputError(f'`stage.name` = {stage.name!r}: give up to 64 letters, digits, _ and -.')
     for f in fields(stage):
-        limits = _RANGES.get(f.name, (-math.inf, math.inf))
         place, value = f'{stage.name}.{f.name}', getattr(stage, f.name)
-        _require_value(place, value, f.type, _WORDS.get(f.name, ()), limits)
+        _require_value(place, value, f.type, _WANTED.get(f.name, ()))
 
 # %% ../../nbs/methods/49_plans.ipynb #train
 @dataclass(frozen=True)

@@ -6,36 +6,30 @@
 __all__ = ['SMALL', 'Settings']
 
 # %% ../../nbs/methods/48_settings.ipynb #imports
-import math
 from dataclasses import dataclass, fields
 
 from fastcore.basics import patch
 
-from ..core import InputError, _require_value
+from ..core import InputError, _require_value, _USUAL
 from ..data.transforms import AUGMENTATIONS
 from ..nets.batchnorm import BATCHNORM
 from ..nets.encoders import _RESNETS
 
 # %% ../../nbs/methods/48_settings.ipynb #limits
-_RANGES = dict(
+_WANTED = _USUAL | dict(
     steps=(1, 10**9), horizon=(1, 1e6), warm_up=(0, .999), hold=(0, .999), power=(0, 1e3),
-    batch_size=(1, 10**5), accumulate=(1, 10**5),
+    accumulate=(1, 10**5),
     learning_rate=(1e-12, 1e6), head_factor=(0, 1e6), weight_decay=(0, 1e6), momentum=(0, 1),
     betas=(0, 1 - 1e-9),
     discriminator_rate=(0, 1e6), discriminator_decay=(0, 1e6), discriminator_betas=(0, 1 - 1e-9),
     discriminator_width=(1, 2**14), feature_width=(1, 2**14), translator=(1, 2**10),
-    translator_steps=(1, 10**9),
-    heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10), test_scales=(.01, 100))
+    translator_steps=(1, 10**9), test_scales=_USUAL['scales'],
+    optimizer=('sgd', 'adam'), batchnorm=BATCHNORM, statistics=('both', 'target'),
+    sampling=('uniform', 'class-balanced'), preprocessing=AUGMENTATIONS, resnet=_RESNETS)
 
-_WORDS = dict(optimizer=('sgd', 'adam'), batchnorm=tuple(BATCHNORM), statistics=('both', 'target'),
-              sampling=('uniform', 'class-balanced'), preprocessing=tuple(AUGMENTATIONS),
-              normalize=('imagenet', 'caffe'), resnet=_RESNETS)
-
-def _require_limits(name: str, value, annotation, stage: str = ''):
+def _require_setting(name: str, value, annotation, stage: str = ''):
     "An `InputError` unless a setting, of a stage or of all, has its type and range, or is one of its words."
-    limits = _RANGES.get(name, (-math.inf, math.inf))
-    _require_value(f'{stage}.{name}' if stage else name, value, annotation, _WORDS.get(name, ()), limits)
-    if value == (): raise InputError(f'`{name}` = (): give one number or more.')
+    _require_value(f'{stage}.{name}' if stage else name, value, annotation, _WANTED.get(name, ()))
 
 # %% ../../nbs/methods/48_settings.ipynb #settings
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class Settings:
     test_flip: bool = False             # … and mirrored? If so, results have further rows
 
     def __post_init__(self):
-        for field in fields(self): _require_limits(field.name, getattr(self, field.name), field.type)
+        for field in fields(self): _require_setting(field.name, getattr(self, field.name), field.type)
 
 # %% ../../nbs/methods/48_settings.ipynb #of-network
 @patch
@@ -99,7 +93,7 @@ def _require_settings(
     kinds = {field.name: field.type for field in fields(Settings)}
     for name, value in given.items():
         if name not in kinds: raise InputError(f'"{name}" is not {wanted}. Settings are {", ".join(kinds)}.')
-        _require_limits(name, value, kinds[name], whose)
+        _require_setting(name, value, kinds[name], whose)
         if whose and name != 'batchnorm' and name in Settings().of_network():
             raise InputError(f'`{whose}.{name}` = {value}: all stages share one network; '
                              f'give `{name}={value}`, for all.')

@@ -9,7 +9,7 @@ __all__ = ['RunOptions']
 import math, shutil, time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import udalit
-from ..core import InputError, _require_kind, _rng_state, _set_rng_state
+from ..core import InputError, _checked, _rng_state, _set_rng_state
 from ..core import derive, read_json, seed_everything
 from ..core import write_json, writing
 from ..data.datasets import _classes_present, subset
@@ -48,6 +48,7 @@ from ..training.watch import Journal, _Stopwatch, Watch
 _ROLES = 'start', 'source', 'target', 'model', 'labels'
 
 # %% ../../nbs/runs/65_stages.ipynb #run-options
+@_checked(precision=('no', 'bf16', 'fp16'), save_seconds=(0, 1e9), checks=(1, 10**6), judged=(1, 10**9))
 @dataclass(frozen=True)
 class RunOptions:
     "How a run goes about its work."
@@ -61,12 +62,6 @@ class RunOptions:
     until: str | None = None    # the stage after which to stop; None: the last
 
     def __post_init__(self):
-        for f in fields(self): _require_kind(f.name, getattr(self, f.name), f.type)
-        for name, least in dict(workers=0, save_seconds=0, checks=1, judged=1).items():
-            value = getattr(self, name)
-            if value < least: raise InputError(f'`{name}` = {value}: give {least} or more.')
-        if self.precision not in ('no', 'bf16', 'fp16'):
-            raise InputError(f'`precision` = {self.precision!r}: choose no, bf16 or fp16.')
         _require_device(self.device)
         if self.precision == 'fp16' and (self.device == 'cpu' or not torch.cuda.is_available()):
             raise InputError("`precision` = 'fp16' needs a CUDA GPU; bf16 runs on a CPU, too.")
