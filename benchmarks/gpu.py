@@ -204,6 +204,7 @@ def count_compute(trainer: Trainer, batches: Iterator) -> float:
 
 def compile_blocks(network: nn.Module, backend: str):
     "Compile each residual block by itself: blocks of one kind share what is compiled."
+    torch._dynamo.config.recompile_limit = 64  # four stages, two kinds of block, two image sizes, three modes
     for module in network.modules():
         if isinstance(module, (BasicBlock, Bottleneck)): module.compile(backend=backend, dynamic=False)
 
