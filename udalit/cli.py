@@ -59,6 +59,15 @@ def _parse_seeds(text: str) -> list[int]:
     except ValueError:
         raise InputError(f'--seeds {text}: give whole numbers with commas between, such as 0,1,2.') from None
 
+# %% ../nbs/85_cli.ipynb #bands
+def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
+    "'4,3,2' → (4, 3, 2); None for None."
+    if text is None: return None
+    bands = tuple(int(part) for part in text.split(',') if re.fullmatch(r' *[1-9][0-9]{0,4} *', part))
+    if len(bands) != 3 or text.count(',') != 2:
+        raise InputError(f'--bands {text}: give three, for red, green and blue, counted from 1: 4,3,2.')
+    return bands
+
 # %% ../nbs/85_cli.ipynb #lists
 def _parse_list(text: str | None) -> list[str]:
     "'aim, isia' → ['aim', 'isia']; commas inside brackets stay."
@@ -132,13 +141,16 @@ class _TrainingOptions:
     batchnorm: str = None        # free, affine-frozen, frozen or eval
     test_scales: str = None      # results have further rows for these test sizes, such as 0.7,1,1.3
     test_flip: bool = False      # … and for the mirrored images too
+    bands: str = None            # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    allow_unseen: bool = False   # may a class of the task folders have no labelled pixel?
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
         backbone = self.backbone
         if backbone is None: backbone = 'small' if task in DRAWN else 'resnet101'
         scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
-        parsed = dict(size=_parse_size(self.size), test_scales=scales, test_flip=self.test_flip or None)
+        parsed = dict(size=_parse_size(self.size), test_scales=scales, test_flip=self.test_flip or None,
+                      bands=_parse_bands(self.bands))
         return vars(self) | parsed | dict(backbone=backbone)
 
     def note(self, task: str) -> str:
@@ -203,9 +215,12 @@ def _check(
     data: str = None,      # folder that holds one folder per data set
     full: bool = False,    # decode every image, not only its header and end
     oracle: bool = False,  # look at the target's training labels, too
+    bands: str = None,     # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    allow_unseen: bool = False,  # may a class of the task folders have no labelled pixel?
 ):
     "Look at every file that a run on TASK would read, and say what is wrong."
-    reports = check_task(find_task(task, data), oracle, full=full)
+    found = find_task(task, data, bands=_parse_bands(bands), allow_unseen=allow_unseen)
+    reports = check_task(found, oracle, full=full)
     for name, report in reports.items(): print(f'{name}\n{report}\n')
 
 # %% ../nbs/85_cli.ipynb #plan

@@ -6,25 +6,29 @@
 __all__ = ['read_image', 'read_ids', 'write_image', 'write_ids']
 
 # %% ../nbs/02_files.ipynb #imports
-import contextlib, fnmatch, os, struct, zlib
+import contextlib, fnmatch, io, os, stat, struct, zlib
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from .core import InputError, writing
+from .core import InputError, _require_memory, writing
 
-# %% ../nbs/02_files.ipynb #opening
-_READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
-                Image.DecompressionBombError)
+# %% ../nbs/02_files.ipynb #explained
+Image.MAX_IMAGE_PIXELS = None  # `_require_memory` asks for what a picture really needs
+
+_READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, IndexError, KeyError, TypeError,
+                struct.error, zlib.error, cv2.error)
 
 @contextlib.contextmanager
-def _opening(path: str | Path):
-    "The Pillow image at `path`, closed afterwards; missing, foreign and truncated files are an `InputError`."
+def _explained(path: str | Path):
+    "Whatever goes wrong while `path` is read inside the block: an `InputError` with its name."
     try:
-        with Image.open(path) as image: yield image
+        yield
     except InputError:
         raise
     except FileNotFoundError:
@@ -36,88 +40,383 @@ def _opening(path: str | Path):
         message = f'{path}: truncated or not an image ({why}). Copy or unpack this file again.'
         raise InputError(message) from None
 
-# %% ../nbs/02_files.ipynb #require-picture
-def _require_picture(image: Image.Image, path: str | Path):
-    "An `InputError` unless the pixels are colours or grey levels of 8 or 16 bits."
-    if image.mode in ('I', 'F'):
-        raise InputError(f'{path}: not a picture of 8 bits a channel (Pillow calls it {image.mode}). '
+# %% ../nbs/02_files.ipynb #png-harm
+def _png_harm(data: bytes) -> str | None:
+    "What is wrong with the chunks of this PNG; None if they are sound up to the end mark."
+    at, view = 8, memoryview(data)
+    while at + 12 <= len(data):
+        size, kind = struct.unpack('>I4s', data[at:at + 8])
+        checksum = data[at + 8 + size:at + 12 + size]
+        if len(checksum) < 4: break
+        if zlib.crc32(view[at + 4:at + 8 + size]) != int.from_bytes(checksum, 'big'):
+            return f'damaged: the checksum of its chunk {kind!r} is wrong'
+        if kind == b'IEND': return None
+        at += 12 + size
+    return 'truncated: its end is missing'
+
+# %% ../nbs/02_files.ipynb #tiff-tags
+_TIFF_STARTS = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'
+
+def _tiff_pages(file) -> list[dict[int, tuple]]:
+    "The tags of each picture in an open TIFF; overviews and transparency masks are none."
+    header = file.read(8)
+    if b'+' in header[2:4]: header += file.read(8)  # BigTIFF
+    directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+    place, seen, pages = directory.next, set(), []
+    while place and place not in seen:
+        seen.add(place)
+        file.seek(place)
+        directory.load(file)
+        tags = {tag: value if isinstance(value, tuple) else (value,) for tag, value in directory.items()}
+        if not tags.get(254, (0,))[0] & 5: pages.append(tags | {'order': header[:2] == b'II' and '<' or '>'})
+        place = directory.next
+    return pages
+
+def _tiff_tags(pages: list[dict[int, tuple]]) -> dict[int, tuple]:
+    "The tags of the first picture, with the places of strips and tiles under the same numbers."
+    tags = {277: (1,), 258: (1,), 339: (1,), 284: (1,), 259: (1,), 317: (1,), 262: (1,), 266: (1,)} | pages[0]
+    if 324 in tags: tags |= {273: tags[324], 279: tags[325]}
+    width, height, bands = tags[256][0], tags[257][0], tags[277][0]
+    if len({*tags[258]}) > 1 or len({*tags[339]}) > 1: raise ValueError('its bands are of several kinds')
+    if min(width, height, bands) < 1 or not tags[273]: raise ValueError('it has no pixels')
+    tags.setdefault(279, (2**62,))  # some old writers leave out how long their one strip is
+    return tags
+
+# %% ../nbs/02_files.ipynb #tiff-unpack
+def _tiff_unpack(data: bytes, packing: int, width: int, height: int) -> np.ndarray:
+    "(height, width) uint8: the bytes of a strip or tile that was packed by TIFF's method number `packing`."
+    if packing in (8, 32946):
+        data, packing = zlib.decompressobj().decompress(data, width*height), 1
+    if packing == 1:
+        if len(data) < width*height: raise ValueError(f'{width*height - len(data)} bytes are missing')
+        return np.frombuffer(data, np.uint8, width*height).reshape(height, width)
+    tags = {256: width, 257: height, 258: 8, 259: packing, 262: 1, 273: 8 + 2 + 9*12 + 4, 277: 1, 278: height,
+            279: len(data)}
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack('<2sHIH', b'II', 42, 8, len(tags)) + entries + bytes(4)
+    try:
+        with Image.open(io.BytesIO(head + data)) as image: return np.array(image)
+    except UnidentifiedImageError:
+        raise ValueError(f'TIFF packed by method {packing} cannot be read here: save it with LZW') from None
+
+# %% ../nbs/02_files.ipynb #tiff-values
+def _tiff_values(packed: np.ndarray, tags: dict, width: int, depth: int) -> np.ndarray:
+    "(rows, width, depth) stored values for the (rows, …) bytes of a strip or tile."
+    bits, kind, rows, predictor = tags[258][0], 'uuif'[tags[339][0] % 4], len(packed), tags[317][0]
+    if bits % 8 or bits > 64 or bits == 24:
+        if bits > 31: raise ValueError(f'numbers of {bits} bits are not known')
+        single = np.unpackbits(packed, axis=1)[:, :width*depth*bits].reshape(rows, width, depth, bits)
+        values = np.zeros((rows, width, depth), [np.uint8, np.uint16, np.uint32, np.uint32][bits//8])
+        for bit in range(bits): values = values << 1 | single[..., bit]
+        return values
+    if predictor == 3:
+        packed = packed.reshape(rows, -1, depth).cumsum(1, np.uint8).reshape(rows, bits//8, width*depth)
+        packed, order = np.ascontiguousarray(packed.transpose(0, 2, 1)), '>'
+    else: order = tags['order']
+    values = packed.view(f'{order}{kind}{bits//8}').reshape(rows, width, depth)
+    if predictor == 2: values = values.cumsum(1, values.dtype.newbyteorder('='))
+    return values
+
+# %% ../nbs/02_files.ipynb #read-tiff
+def _read_tiff(path: str | Path, tags: dict) -> np.ndarray:
+    "(h, w, bands) values as they are stored in a TIFF; its orientation counts."
+    width, height, bands = tags[256][0], tags[257][0], tags[277][0]
+    across, down = tags.get(322, (width,))[0], tags.get(323, tags.get(278, (height,)))[0]
+    tiled, apart = 322 in tags, tags[284][0] == 2  # apart: a plane for each band
+    if not tiled: down = min(down, height)
+    depth = 1 if apart else bands
+    _require_memory(2*width*height*bands*(tags[258][0]/8), str(path), 'Cut it into tiles.')
+    found, blocks = None, zip(tags[273], tags[279], strict=True)
+    with open(path, 'rb') as file:
+        for band in range(bands if apart else 1):
+            for y in range(0, height, down):
+                rows = down if tiled else min(down, height - y)
+                for x in range(0, width, across):
+                    place, size = next(blocks)
+                    file.seek(place)
+                    row = -(-across*depth*tags[258][0]//8)  # bytes
+                    packed = _tiff_unpack(file.read(min(size, 2**31)), tags[259][0], row, rows)
+                    values = _tiff_values(packed, tags, across, depth)[:height - y, :width - x]
+                    if found is None: found = np.empty((height, width, bands), values.dtype.newbyteorder('='))
+                    found[y:y + rows, x:x + across, band:band + depth] = values
+    return _upright(found, tags.get(274, (1,))[0])
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    "(h, w, …) pixels as they are meant to be seen; orientation 1 … 8 as Exif has it."
+    if orientation in (5, 6, 7, 8): pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7): pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8): pixels = pixels[::-1]
+    return pixels
+
+# %% ../nbs/02_files.ipynb #opening
+@contextlib.contextmanager
+def _opening(
+    path: str | Path,
+    pixels: bool = False,  # will they be read? Then a PNG's checksums are looked at
+) -> Iterator[tuple[Image.Image | None, dict | None]]:  # Pillow's image, and a TIFF's tags
+    "The picture at `path`, closed afterwards; missing, foreign and truncated files are an `InputError`."
+    with _explained(path), contextlib.ExitStack() as stack:
+        if not stat.S_ISREG(os.stat(path).st_mode): raise InputError(f'{path}: not a regular file.')
+        file, tags, image = stack.enter_context(open(path, 'rb')), None, None
+        head = file.read(4)
+        file.seek(0)
+        if head in _TIFF_STARTS:
+            pages = _tiff_pages(file)
+            _require_single(path, len(pages))
+            tags = _tiff_tags(pages)
+            file.seek(0)
+        if pixels and head == b'\x89PNG':
+            data = file.read()
+            harm = _png_harm(data)
+            if harm: raise InputError(f'{path}: {harm}. Copy or unpack this file again.')
+            file = io.BytesIO(data)
+        try: image = stack.enter_context(Image.open(file))
+        except UnidentifiedImageError:
+            if tags is None: raise
+        if tags is None and image.format != 'MPO':  # phones put a small picture behind a JPEG
+            _require_single(path, getattr(image, 'n_frames', 1))
+        yield image, tags
+
+def _require_single(path: str | Path, pictures: int):
+    "An `InputError` unless a file holds one picture."
+    if pictures != 1:
+        raise InputError(f'{path}: {pictures} pictures in one file (pages or frames), where one is wanted. '
+                         'Save the one that is meant alone.')
+
+# %% ../nbs/02_files.ipynb #header
+_CHANNELS = {'1': 1, 'L': 1, 'LA': 2, 'La': 2, 'P': 3, 'PA': 3, 'RGB': 3, 'RGBA': 4, 'RGBa': 4, 'RGBX': 4,
+             'CMYK': 3, 'YCbCr': 3, 'I': 1, 'I;16': 1, 'I;16B': 1, 'I;16L': 1, 'F': 1}  # by Pillow's mode
+
+@dataclass(frozen=True)
+class _Header:
+    "What a picture's header says."
+    size: tuple[int, int]  # (width, height), upright
+    channels: int          # numbers a pixel
+    alpha: bool            # is the last one transparency?
+    bits: int              # of a number
+    plain: bool            # unsigned numbers of at most 8 bits
+
+def _header_of(path: str | Path, image: Image.Image | None, tags: dict | None) -> _Header:
+    "What an opened picture's header says; kinds of colour that nobody can show are an `InputError`."
+    if tags is not None: return _tiff_header(path, tags)
+    if image.mode not in _CHANNELS:
+        raise InputError(f'{path}: colours of kind {image.mode} are not known here. Convert it to RGB.')
+    stored = str(image.tile[0][3]) if image.tile else image.mode
+    bits = 32 if image.mode == 'F' else 16 if image.mode[0] == 'I' or '16' in stored else 8
+    size = image.size[::-1] if _orientation(image) > 4 else image.size
+    alpha = image.mode in ('LA', 'La', 'RGBA', 'RGBa')
+    return _Header(size, _CHANNELS[image.mode], alpha, bits, bits == 8)
+
+def _orientation(image: Image.Image) -> int:
+    "How a camera was held, 1 … 8 as Exif has it."
+    return image.getexif().get(274, 1) if 'exif' in image.info else 1
+
+def _tiff_header(path: str | Path, tags: dict) -> _Header:
+    "What a TIFF's tags say."
+    size, colours, channels = (tags[256][0], tags[257][0]), tags[262][0], tags[277][0]
+    if tags.get(274, (1,))[0] > 4: size = size[::-1]
+    if colours not in (0, 1, 2, 3, 5, 6):
+        raise InputError(f'{path}: colours of kind {colours} (PhotometricInterpretation) are not known here. '
                          'Convert it to RGB.')
+    alpha = tags.get(338, (0,))[-1] in (1, 2) and channels in (2, 4)
+    plain = tags[258][0] <= 8 and tags[339][0] in (1, 4)
+    if colours == 3 or colours == 5 and channels == 4 and plain: channels, alpha = 3, False
+    return _Header(size, channels, alpha, tags[258][0], plain)
+
+# %% ../nbs/02_files.ipynb #require-readable
+def _require_readable(path: str | Path, header: _Header, bands, span):
+    "An `InputError` unless `bands` and `span` say all that is needed to make an RGB picture."
+    there = header.channels
+    if bands is not None and max(bands) > there:
+        raise InputError(f'{path}: `bands` = {",".join(map(str, bands))}, but it has {there}.')
+    if bands is None and there - header.alpha not in (1, 3):
+        raise InputError(f'{path}: {there} bands. Say which are red, green and blue: `bands` = 1,2,3.')
+    kind = f'{header.bits} bits a channel'
+    if span is None and not header.plain:
+        raise InputError(f'{path}: {kind}, where 8 are expected. Give `span` = (low, high), the values that '
+                         'are black and white; or convert it to 8 bits, all pictures of a set alike.')
+    if span is not None and header.plain:
+        raise InputError(f'{path}: {kind}, but the values {span[0]:g} … {span[1]:g} of deeper pictures are '
+                         'expected. Convert all pictures of a set alike.')
+    if header.size[0]*header.size[1] > 2**26:
+        needed = 4*header.size[0]*header.size[1]*there*header.bits/8
+        _require_memory(needed, f'{path}: reading {header.size[0]}×{header.size[1]}', 'Cut it into tiles.')
+
+# %% ../nbs/02_files.ipynb #stored-pixels
+def _deep_png(path: str | Path) -> np.ndarray:
+    "(h, w, channels) uint16 of a PNG of 16 bits, colours as RGB."
+    pixels = cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None: raise ValueError('its pixels cannot be unpacked')
+    if pixels.ndim == 2: return pixels[..., None]
+    return pixels[..., [2, 1, 0, 3][:pixels.shape[2]]]
+
+def _stored_pixels(path: str | Path, image: Image.Image | None, tags: dict | None) -> np.ndarray:
+    "(h, w, channels) numbers of an opened picture, upright; where white is 0, turned round."
+    if tags is not None:
+        pixels, bits = _read_tiff(path, tags), tags[258][0]
+        turned = tags[262][0] == 0 and pixels.dtype.kind == 'u'
+        return pixels.dtype.type(2**bits - 1) - pixels if turned else pixels
+    if image.format == 'PNG' and '16' in str(image.tile[0][3]): pixels = _deep_png(path)
+    else: pixels = np.array(image.convert('RGB') if image.mode in ('P', 'PA', 'CMYK', 'YCbCr') else image)
+    if pixels.dtype == bool: pixels = pixels.astype(np.uint8)*255
+    if pixels.ndim == 2: pixels = pixels[..., None]
+    return _upright(pixels, _orientation(image))
+
+def _stretch(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    "uint8: the lower end of `span` is 0, the upper 255; what is no number is 0. A part at a time."
+    low, high = span
+    def scaled(part):
+        part = (part.astype(np.float64) - low)*(255/(high - low))
+        return np.nan_to_num(part.clip(0, 255)).round().astype(np.uint8)
+    if values.dtype == np.uint16: return scaled(np.arange(2**16))[values]
+    result = np.empty(values.shape, np.uint8)
+    for row in range(0, len(values), 256): result[row:row + 256] = scaled(values[row:row + 256])
+    return result
 
 # %% ../nbs/02_files.ipynb #read-image
 def read_image(
-    path: str | Path,  # PNG, JPEG, TIFF, …: grey, palettised, RGB, RGBA (alpha is dropped)
-) -> np.ndarray:       # (h, w, 3) uint8 RGB
-    "The picture at `path`."
-    with _opening(path) as image:
-        _require_picture(image, path)
-        if image.mode.startswith('I;16'): image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.array(image if image.mode == 'RGB' else image.convert('RGB'))  # (h, w, 3)
+    path: str | Path,   # PNG, JPEG, TIFF, …: grey, palettised, RGB, CMYK, … (alpha is dropped)
+    bands: tuple[int, int, int] | None = None,  # of its bands, from 1: red, green, blue; None: all
+    span: tuple[float, float] | None = None,     # black and white of more than 8 bits; None: 8 bits
+) -> np.ndarray:        # (h, w, 3) uint8 RGB
+    "The picture at `path`, as its camera was held."
+    with _opening(path, pixels=True) as (image, tags):
+        header = _header_of(path, image, tags)
+        _require_readable(path, header, bands, span)
+        if header.plain and bands is None and image is not None:
+            pixels = np.array(image if image.mode == 'RGB' else image.convert('RGB'))  # (h, w, 3)
+            return pixels if tags is not None else _upright(pixels, _orientation(image))
+        pixels = _stored_pixels(path, image, tags)
+    if bands is not None: pixels = pixels[..., [band - 1 for band in bands]]
+    elif pixels.shape[-1] < 3: pixels = pixels[..., :1].repeat(3, -1)
+    pixels = pixels[..., :3]
+    return np.ascontiguousarray(pixels if span is None else _stretch(pixels, span))
 
 # %% ../nbs/02_files.ipynb #image-size
-def _image_size(path: str | Path) -> tuple[int, int]:
-    "(width, height) of a picture, from the header alone."
-    with _opening(path) as image:
-        _require_picture(image, path)
-        return image.size
+def _image_size(path: str | Path, bands=None, span=None) -> tuple[int, int]:
+    "(width, height) of a picture that `read_image` would read, from the header alone."
+    with _opening(path) as opened:
+        header = _header_of(path, *opened)
+        _require_readable(path, header, bands, span)
+        return header.size
+
+# %% ../nbs/02_files.ipynb #own-span
+def _own_span(
+    paths: list[str | Path],
+    bands: tuple[int, int, int] | None = None,
+    files: int = 32,  # so many are looked at, evenly spread
+) -> tuple[float, float] | None:
+    "The 0.1 and 99.9 percentiles of a data set of more than 8 bits, a sample of its files; None for 8 bits."
+    step, values = -(-len(paths)//files), []
+    for path in paths[::step]:
+        with contextlib.suppress(InputError), _opening(path, pixels=True) as opened:  # `check` reports them
+            header = _header_of(path, *opened)
+            if header.plain: return None
+            _require_readable(path, header, bands, (0, 1))
+            pixels = _stored_pixels(path, *opened)
+            chosen = [band - 1 for band in bands] if bands else slice(3 if header.channels > 2 else 1)
+            thin = max(1, int((pixels.shape[0]*pixels.shape[1]/2**16)**.5))
+            seen = pixels[::thin, ::thin, chosen].ravel().astype(np.float64)
+            values.append(seen[np.isfinite(seen) & (seen != _no_data(opened[1]))])
+    values = np.concatenate([*values, []])
+    if not len(values): return None
+    low, high = np.percentile(values, (.1, 99.9)).tolist()
+    return low, high if high > low else low + 1
+
+def _no_data(tags: dict | None) -> float:
+    "The value that GDAL has noted for 'no data'; NaN if none."
+    try: return float(str(tags[42113][0]).strip('\0 '))
+    except (TypeError, KeyError, ValueError): return np.nan
 
 # %% ../nbs/02_files.ipynb #small-depth
-def _small_depth(image: Image.Image) -> int:
-    "The factor by which Pillow stretches the values of a grey PNG with fewer than 8 bits; 1 elsewhere."
-    if image.format != 'PNG' or image.mode != 'L' or not image.tile: return 1
-    return {'L;2': 85, 'L;4': 17}.get(image.tile[0][3], 1)
+def _unstretched(image: Image.Image) -> np.ndarray:
+    "(h, w) values as stored, of a grey picture that is no TIFF."
+    stored = image.tile[0][3] if image.tile else None  # gone as soon as the pixels are read
+    values = np.array(image)
+    if values.dtype == bool: return values.astype(np.uint8)
+    if image.format == 'PNG': return values//{'L;2': 85, 'L;4': 17}.get(stored, 1)
+    if image.format == 'PPM' and isinstance(stored, tuple):
+        most = 255 if values.dtype == np.uint8 else 65535
+        return np.rint(values*(stored[1]/most)).astype(values.dtype)
+    return values
 
-# %% ../nbs/02_files.ipynb #explain-colour
-_ID_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')  # Pillow's names for one number a pixel
+# %% ../nbs/02_files.ipynb #as-ids
+def _as_ids(values: np.ndarray, path: str | Path) -> np.ndarray:
+    "Whole numbers as uint8, uint16 or, if they need it, int64."
+    if values.dtype in (np.uint8, np.uint16): return values
+    if values.dtype.kind == 'f' and not (np.isfinite(values) & (values == np.rint(values))).all():
+        raise InputError(f'{path}: decimal numbers where label ids are wanted. Save whole numbers.')
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < -2**63 or high >= 2**63: raise InputError(f'{path}: label ids of more than 63 bits.')
+    return values.astype(np.uint16 if low >= 0 and high < 2**16 else np.int64)
 
-def _explain_colour(image: Image.Image) -> str:
-    "Why a colour picture is no label map, and what to give instead."
-    return (f'a colour picture ({image.mode}) where label ids are wanted. Give the id masks '
-            '(one number a pixel, grey or palettised), not their coloured version; '
-            'if ids exist only as colours, translate each colour to its id first.')
+def _opaque(pixels: np.ndarray, path: str | Path) -> np.ndarray:
+    "Without the last channel, transparency; transparent pixels are an `InputError`."
+    full = 255 if pixels.dtype == np.uint8 else 65535
+    if (pixels[..., -1] != full).any():
+        raise InputError(f'{path}: transparent pixels where label ids are wanted. Which class are they of? '
+                         'Save the mask without transparency.')
+    return pixels[..., :-1]
+
+# %% ../nbs/02_files.ipynb #read-mask
+def _lossy(path: str | Path, image: Image.Image | None, tags: dict | None) -> str | None:
+    "The name of a packing that changes values; None if the file's does not."
+    if tags is not None: return {6: 'JPEG', 7: 'JPEG', 34712: 'JPEG 2000', 50001: 'WebP'}.get(tags[259][0])
+    if image.format in ('JPEG', 'MPO', 'JPEG2000', 'AVIF'): return 'JPEG' if 'P' in image.format else 'AVIF'
+    if image.format == 'WEBP' and b'VP8L' not in Path(path).read_bytes()[:2**16]: return 'WebP with loss'
+
+def _read_mask(
+    path: str | Path,  # palettised, grey or coloured PNG, TIFF, BMP, …
+) -> np.ndarray:       # (h, w) integers, or (h, w, 3) uint8 RGB
+    "The raw ids, or the colours, in the label map at `path`."
+    with _opening(path, pixels=True) as (image, tags):
+        lossy, header = _lossy(path, image, tags), _header_of(path, image, tags)
+        if lossy: raise InputError(f'{path}: {lossy} changes ids. Save label maps as PNG.')
+        if tags is not None: pixels = _tiff_mask(path, image, tags)
+        elif image.mode in ('1', 'L', 'P', 'I', 'I;16', 'I;16B'):
+            pixels = _upright(_unstretched(image), _orientation(image))
+        elif image.mode in ('RGB', 'RGBA', 'LA'): pixels = _stored_pixels(path, image, tags)
+        else: raise InputError(f'{path}: a colour picture ({image.mode}) where label ids are wanted.')
+    if header.alpha and pixels.ndim == 3: pixels = _opaque(pixels, path)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1: pixels = pixels[..., 0]
+    if pixels.ndim == 3 and pixels.dtype != np.uint8:
+        if pixels.shape[-1] != 3 or (pixels != pixels[..., :1]).any():
+            raise InputError(f'{path}: {pixels.shape[-1]} channels, of {header.bits} bits a channel where '
+                             'label ids are wanted. Give the id masks, one number a pixel.')
+        pixels = pixels[..., 0]
+    if pixels.ndim == 3 and pixels.shape[-1] != 3:
+        raise InputError(f'{path}: {pixels.shape[-1]} bands where label ids are wanted, one number a pixel.')
+    return pixels if pixels.ndim == 3 else _as_ids(pixels, path)
+
+def _tiff_mask(path: str | Path, image: Image.Image | None, tags: dict) -> np.ndarray:
+    "(h, w, channels) stored values of a TIFF; Pillow unpacks fax's black and white."
+    if tags[259][0] not in (2, 3, 4): return _read_tiff(path, tags)
+    values = np.array(image)[..., None]
+    return (~values if tags[262][0] == 0 else values).astype(np.uint8)
 
 # %% ../nbs/02_files.ipynb #read-ids
 def read_ids(
-    path: str | Path,  # palettised or grey PNG, TIFF, BMP, …
-) -> np.ndarray:       # (h, w) uint8 or uint16
+    path: str | Path,  # palettised or grey PNG, TIFF, BMP, …; or of three equal channels
+) -> np.ndarray:       # (h, w) uint8, uint16 or, if an id needs it, int64
     "The raw ids in the label map at `path`."
-    with _opening(path) as image:
-        if image.format == 'JPEG': raise InputError(f'{path}: JPEG changes ids. Save label maps as PNG.')
-        if image.mode not in _ID_MODES: raise InputError(f'{path}: {_explain_colour(image)}')
-        factor = _small_depth(image)
-        ids = np.array(image)  # (h, w)
-    if ids.dtype == bool: return ids.astype(np.uint8)
-    if ids.dtype == np.uint8: return ids//factor
-    if ids.min() < 0 or ids.max() > 65535: raise InputError(f'{path}: label ids outside 0 … 65535.')
-    return ids.astype(np.uint16)
-
-# %% ../nbs/02_files.ipynb #png-whole
-def _png_whole(data: bytes) -> bool:
-    "Do the chunks of this PNG follow each other, unharmed, up to the end mark?"
-    at = 8
-    while at + 12 <= len(data):
-        size, kind = struct.unpack('>I4s', data[at:at + 8])
-        body = data[at + 4:at + 8 + size]
-        checksum = data[at + 8 + size:at + 12 + size]
-        if len(checksum) < 4 or zlib.crc32(body) != int.from_bytes(checksum, 'big'): return False
-        if kind == b'IEND': return True
-        at += 12 + size
-    return False
+    pixels = _read_mask(path)
+    if pixels.ndim == 2: return pixels
+    if (pixels == pixels[..., :1]).all(): return pixels[..., 0]
+    raise InputError(f'{path}: a colour picture (RGB) where label ids are wanted. Give the id masks '
+                     '(one number a pixel, grey or palettised), not their coloured version.')
 
 # %% ../nbs/02_files.ipynb #read-red16
 def _read_red16(
     path: str | Path,  # PNG, 3 channels of 16 bits
 ) -> np.ndarray:       # (h, w) uint16
     "The red channel of a 16-bit colour PNG."
-    with _opening(path) as image:
-        kind = image.tile[0][3] if image.format == 'PNG' and image.tile else image.mode
-    if '16' not in kind:
-        raise InputError(f"{path}: not a 16-bit label ({kind}). SYNTHIA's labels are the 16-bit colour PNGs "
-                         'of GT/LABELS; 8-bit copies have lost the classes. Unpack the archive again.')
-    data = Path(path).read_bytes()
-    if not _png_whole(data): raise InputError(f'{path}: truncated. Copy or unpack this file again.')
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # (h, w, 3) BGR
-    if pixels is None: raise InputError(f'{path}: truncated. Copy or unpack this file again.')
-    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 2])  # (h, w)
+    with _opening(path, pixels=True) as (image, _):
+        kind = image.tile[0][3] if image is not None and image.format == 'PNG' and image.tile else 'no PNG'
+        if '16' not in kind:
+            raise InputError(f"{path}: not a 16-bit label ({kind}). SYNTHIA's labels are the 16-bit colour "
+                             'PNGs of GT/LABELS; 8-bit copies have lost the classes. '
+                             'Unpack the archive again.')
+        return np.ascontiguousarray(_deep_png(path)[..., 0])  # (h, w)
 
 # %% ../nbs/02_files.ipynb #is-whole
 _ENDS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}  # how a file starts, how it ends
@@ -126,15 +425,17 @@ def _is_whole(
     path: str | Path,  # any image or label map
 ) -> bool:
     "Was this file written to its end? Looks for the end mark; reads everything where there is none."
-    with _opening(path), open(path, 'rb') as file:
+    with _opening(path) as (_, tags), open(path, 'rb') as file:
+        size = os.path.getsize(path)
+        if tags is not None: return all(a + n <= size for a, n in zip(tags[273], tags[279]))
         head = file.read(4)
-        file.seek(-min(4096, os.path.getsize(path)), os.SEEK_END)
+        file.seek(-min(4096, size), os.SEEK_END)
         tail = file.read()
     mark = next((mark for start, mark in _ENDS.items() if head.startswith(start)), None)
     if mark is not None and mark in tail: return True
-    if mark == b'IEND': return _png_whole(Path(path).read_bytes())
+    if mark == b'IEND': return _png_harm(Path(path).read_bytes()) is None
     try:
-        with _opening(path) as image: image.load()
+        with _opening(path) as (image, _): image.load()
     except InputError:
         return False
     return True
@@ -181,24 +482,52 @@ def _write_red16(
     data = cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
     with writing(path) as temporary: temporary.write_bytes(data.tobytes())
 
-# %% ../nbs/02_files.ipynb #list-files
+# %% ../nbs/02_files.ipynb #look-through
 _IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.ppm')
+_FOREIGN = ('@eadir', '__macosx', '#recycle', '#snapshot', '$recycle.bin', 'lost+found', 'thumbs.db',
+            'ehthumbs.db', 'desktop.ini', 'system volume information')
 
-def _list_files(
+@dataclass
+class _Found:
+    "The picture files of a folder, sorted, and what was left out: reason → paths."
+    files: list[Path] = field(default_factory=list)
+    skipped: dict[str, list[Path]] = field(default_factory=dict)
+
+    def skip(self, why: str, path: Path): self.skipped.setdefault(why, []).append(path)
+
+    def __str__(self): return '; '.join(f'{len(paths)} {why}, such as {min(paths).name}'
+                                        for why, paths in sorted(self.skipped.items()))
+
+def _look_through(
     folder: str | Path,
-    pattern: str = '*',                          # of the file's name, such as '*_leftImg8bit.png'
+    pattern: str = '*',                           # of the file's name, such as '*_leftImg8bit.png'
     suffixes: tuple[str, ...] = _IMAGE_SUFFIXES,  # in lower case
-    recursive: bool = False,                     # look into sub-folders too
-) -> list[Path]:                                 # sorted
-    "The image files of a folder; hidden files and folders are skipped."
+    recursive: bool = False,                      # look into sub-folders too
+) -> _Found:
+    "The image files of a folder, and what else is there."
     if not Path(folder).is_dir(): raise InputError(f'{folder}: no such folder.')
-    found = []
-    for here, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if recursive and not name.startswith('.')]
-        for name in names:
-            wanted = fnmatch.fnmatchcase(name, pattern) and os.path.splitext(name)[1].lower() in suffixes
-            if wanted and not name.startswith('.'): found.append(Path(here, name))
-    return sorted(found)
+    found = _Found()
+    def walk(here: Path, above: tuple[str, ...]):
+        try: entries = list(os.scandir(here))
+        except OSError as error: return found.skip(f'folders that cannot be read ({error.strerror})', here)
+        for entry in entries:
+            path, name = Path(here, entry.name), entry.name
+            if name.startswith('.') or name.lower() in _FOREIGN: found.skip('hidden or of the system', path)
+            elif entry.is_dir():
+                real = os.path.realpath(path) if recursive and entry.is_symlink() else None
+                if real and any(place == real or place.startswith(real + os.sep) for place in above):
+                    found.skip('links that lead back', path)
+                elif recursive: walk(path, (*above, real or str(Path(above[-1], name))))
+            elif not entry.is_file(): found.skip('links to nowhere, pipes or devices', path)
+            elif os.path.splitext(name)[1].lower() not in suffixes: found.skip('of other kinds', path)
+            elif fnmatch.fnmatchcase(name, pattern): found.files.append(path)
+    walk(Path(folder), (os.path.realpath(folder),))
+    found.files.sort()
+    return found
+
+def _list_files(folder: str | Path, pattern='*', suffixes=_IMAGE_SUFFIXES, recursive=False) -> list[Path]:
+    "The image files of a folder, sorted."
+    return _look_through(folder, pattern, suffixes, recursive).files
 
 # %% ../nbs/02_files.ipynb #path-of
 def _path_of(

@@ -6,7 +6,7 @@
 __all__ = ['Scenes', 'gta5', 'synthia', 'cityscapes', 'camvid', 'folders', 'subset', 'check', 'fingerprint']
 
 # %% ../../nbs/data/11_datasets.ipynb #imports
-import os
+import os, re, unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +20,11 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from ..core import InputError, digest, _file_digest, _progress_bar
-from ..files import _IMAGE_SUFFIXES, _image_size, _is_whole, _list_files, _read_red16
-from ..files import read_ids, read_image
+from ..files import _IMAGE_SUFFIXES, _image_size, _is_whole, _list_files, _look_through, _own_span
+from ..files import _read_mask, _read_red16, read_image
 from ..labels import (CAMVID, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
-                           IdTable, LabelSpace, identity_ids, make_space, _read_class_list, _table_of)
+                           IdTable, LabelSpace, identity_ids, make_space, _read_class_list, _table_of,
+                           _to_training)
 
 # %% ../../nbs/data/11_datasets.ipynb #unique-names
 def _few(names: Iterable[str], limit: int = 3) -> str:
@@ -49,9 +50,10 @@ class Scenes(Dataset):
         labels: list[str | Path] | None = None,  # label files in the same order; None: unlabelled
         space: LabelSpace = CITYSCAPES,          # the classes
         ids: IdTable | None = None,              # from ids in the files; None: they are training ids
-        reader: Callable = read_ids,             # path → (h, w) raw ids
+        reader: Callable = _read_mask,           # path → (h, w) raw ids, or (h, w, 3) colours
         name: str = 'scenes',                    # for messages and reports
         places: tuple[str | Path, ...] = (),     # folders that were searched: nothing may be written there
+        bands=None, span=None,                   # as `read_image` takes them
     ):
         if not images: raise InputError(f'{name}: no images.')
         if labels is not None and len(labels) != len(images):
@@ -60,6 +62,7 @@ class Scenes(Dataset):
         self.labels = None if labels is None else [str(path) for path in labels]
         self.space, self.ids, self.reader, self.name = space, ids or identity_ids(space), reader, name
         self.names, self.labelled, self.places = _unique_names(self.images), labels is not None, places
+        self.bands, self.span, self.skipped = bands, span, ''  # and what was left out of the folders
 
     def __len__(self): return len(self.images)
 
@@ -68,17 +71,16 @@ class Scenes(Dataset):
         return f'{self.name}: {len(self)} {kind} images, {len(self.space)} classes'
 
     def __getitem__(self, i: int) -> dict:
-        image = torch.from_numpy(read_image(self.images[i])).permute(2, 0, 1)  # (3, h, w)
-        sample = dict(image=tv_tensors.Image(image), name=self.names[i])
-        if self.labelled:
-            label = self.read_label(i)
-            self.require_size(i, tuple(image.shape[:0:-1]), label.shape[::-1])
-            sample['label'] = tv_tensors.Mask(torch.from_numpy(label))  # (h, w)
-        return sample
+        image = read_image(self.images[i], self.bands, self.span)  # (h, w, 3)
+        sample = dict(image=tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), name=self.names[i])
+        if not self.labelled: return sample
+        label = self.read_label(i)  # (h, w)
+        self.require_size(i, image.shape[1::-1], label.shape[::-1])
+        return sample | dict(label=tv_tensors.Mask(torch.from_numpy(label)))
 
     def read_label(self, i: int) -> np.ndarray:
         "The i-th label map as training ids, (h, w) uint8, 255 = ignored."
-        return self.ids.apply(self.reader(self.labels[i]), self.labels[i])
+        return _to_training(self.reader(self.labels[i]), self.ids, self.labels[i])
 
     def require_size(self, i: int, image: tuple[int, int], label: tuple[int, int]):
         "An `InputError` unless the (width, height) of image and label agree."
@@ -97,6 +99,20 @@ def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
             raise InputError(f'{path} and {other} count as the same scene; keep one of them.')
     return found
 
+# %% ../../nbs/data/11_datasets.ipynb #same-case
+def _by_case(images: dict[str, Path], labels: dict[str, Path]) -> dict[str, Path]:
+    "Labels under their images' keys where two keys, else without partner, differ only in case."
+    def fold(key): return unicodedata.normalize('NFC', key).casefold()
+    alone, many = {}, Counter()
+    for key in (*images, *labels):
+        if key in images and key in labels: continue
+        many[fold(key), key in images] += 1
+        if key in images: alone[fold(key)] = key
+    def partner(key):
+        unique = many[fold(key), True] == many[fold(key), False] == 1
+        return alone[fold(key)] if unique and key not in images else key
+    return {partner(key): path for key, path in labels.items()}
+
 # %% ../../nbs/data/11_datasets.ipynb #pair-files
 def _pair_files(
     images: dict[str, Path],
@@ -105,6 +121,7 @@ def _pair_files(
 ) -> tuple[list[Path], list[Path] | None]:
     "Images and labels in the same order; one without the other is an `InputError`."
     if labels is None: return list(images.values()), None
+    labels = _by_case(images, labels)
     bare = [str(path) for key, path in images.items() if key not in labels]
     orphans = [str(path) for key, path in labels.items() if key not in images]
     if bare:
@@ -216,20 +233,30 @@ def camvid(
     name = ' '.join(('camvid', *splits, *(sequences or ())))
     return Scenes(images, labels if labelled else None, CAMVID, _CAMVID_IDS, name=name, places=(root,))
 
-# %% ../../nbs/data/11_datasets.ipynb #find-scenes
-_ENDINGS = ('_leftImg8bit', '_gtFine_labelTrainIds', '_labelTrainIds', '_image', '_img', '_sat', '_mask',
-            '_masks', '_label', '_labels', '_gt', '_seg')
+# %% ../../nbs/data/11_datasets.ipynb #scene-key
+_KINDS = set('image images img photo sat rgb rgbir irrg bgr leftimg8bit mask masks label labels labelids '
+             'labeltrainids trainids gt gtfine gtcoarse seg segmentation annotation annotations annot truth '
+             'groundtruth noboundary color colour ids l'.split())
 
-def _find_scenes(folder: str | Path, pattern: str, what: str) -> dict[str, Path]:
-    "The files of `folder` by sub-folder and stem, without usual endings."
-    def key(path):
-        stem = path.relative_to(folder).with_suffix('').as_posix()
-        return next((stem.removesuffix(ending) for ending in _ENDINGS if stem.endswith(ending)), stem)
+def _scene_key(path: Path, folder: str | Path) -> str:
+    "What a picture and its mask have in common: sub-folder and stem, without words for the kind of file."
+    parts = re.split(r'([-_. ]+)', path.stem)  # words, and what stands between them
+    while len(parts) > 1 and parts[-1].lower() in _KINDS: parts = parts[:-2]
+    while len(parts) > 1 and parts[0].lower() in _KINDS: parts = parts[2:]
+    return path.parent.relative_to(folder).joinpath(''.join(parts)).as_posix()
+
+# %% ../../nbs/data/11_datasets.ipynb #find-scenes
+def _find_scenes(folder: str | Path, pattern: str, what: str) -> tuple[dict[str, Path], str]:
+    "The files of `folder` by their scenes' keys, and what was left out, in words."
     expected = f'Expected here: {what} ({", ".join(_IMAGE_SUFFIXES)}), in sub-folders if you like.'
     if not Path(folder).is_dir(): raise InputError(f'{folder}: no such folder. {expected}')
-    found = _keyed(_list_files(folder, pattern, recursive=True), key)
-    if not found: raise InputError(f'{folder}: nothing named {pattern}. {expected}')
-    return found
+    there = _look_through(folder, pattern, recursive=True)
+    left_out = f'{folder}: {there}' if there.skipped else ''
+    found = _keyed(there.files, partial(_scene_key, folder=folder))
+    if not found:
+        left_out = f' Left out: {there}.' if there.skipped else ''
+        raise InputError(f'{folder}: nothing named {pattern}. {expected}{left_out}')
+    return found, left_out
 
 # %% ../../nbs/data/11_datasets.ipynb #folders
 def folders(
@@ -240,17 +267,23 @@ def folders(
                                       # {0: None, 1: 'field', 255: 'house'}; None: not labelled
     image_pattern: str = '*',         # of file names, if images and masks share a folder
     mask_pattern: str = '*',
+    bands: tuple[int, int, int] | None = None,  # red, green, blue, from 1, where there are more
+    span: tuple[float, float] | str | None = 'auto',  # values that are black and white in images of more than
+                                      # 8 bits; 'auto': their own 0.1 and 99.9 percentiles; None: 8 bits
 ) -> Scenes:
     "Your own images, with or without masks."
     space = make_space('yours', classes) if isinstance(classes, (list, tuple)) else classes
     if isinstance(classes, (str, Path)):
         space, listed = _read_class_list(classes)
         ids = listed if ids is None else ids
-    found = _find_scenes(images, image_pattern, 'images')
-    labels = None if masks is None else _find_scenes(masks, mask_pattern, 'id masks')
+    found, left_out = _find_scenes(images, image_pattern, 'images')
+    labels, more = (None, '') if masks is None else _find_scenes(masks, mask_pattern, 'id masks')
     places = (images,) if masks is None else (images, masks)
     files = _pair_files(found, labels, masks)
-    scenes = Scenes(*files, space, _table_of(space, ids), name=Path(images).name, places=places)
+    if span == 'auto': span = _own_span(files[0], bands)
+    scenes = Scenes(*files, space, _table_of(space, ids), name=Path(images).name, places=places, bands=bands,
+                    span=span)
+    scenes.skipped = '; '.join(filter(None, (left_out, more)))
     scenes.names = [Path(path).relative_to(images).with_suffix('').as_posix() for path in scenes.images]
     return scenes
 
@@ -314,8 +347,8 @@ def _inspect_scene(
     files = (dataset.images[i], dataset.labels[i]) if dataset.labelled else (dataset.images[i],)
     for path in files:
         if not _is_whole(path): raise InputError(f'{path}: truncated. Copy or unpack this file again.')
-    size = _image_size(files[0])
-    if full: read_image(files[0])
+    size = _image_size(files[0], dataset.bands, dataset.span)
+    if full: read_image(files[0], dataset.bands, dataset.span)
     if not dataset.labelled: return size, None
     label = dataset.read_label(i)  # (h, w)
     dataset.require_size(i, size, label.shape[::-1])
@@ -352,6 +385,7 @@ class _Report:
     sizes: dict[tuple[int, int], int]       # (width, height) → how many images
     shares: dict[str, float] | None = None  # class → share of the labelled pixels; None: unlabelled
     ignored: float = 0.                     # share of all pixels
+    skipped: str = ''                       # what was left out of its folders
 
     @property
     def never_seen(self) -> list[str]:
@@ -365,6 +399,7 @@ class _Report:
             lines += [f'  {c:<16}{100*share:7.3f} %' for c, share in self.shares.items()]
             lines += [f'  {"(ignored)":<16}{100*self.ignored:7.3f} %']
         if self.never_seen: lines += [f'  warning: never seen: {", ".join(self.never_seen)}']
+        if self.skipped: lines += [f'  left out: {self.skipped}']
         return '\n'.join(lines)
 
 # %% ../../nbs/data/11_datasets.ipynb #check
@@ -383,13 +418,35 @@ def check(
     problems = [result for result in found if isinstance(result, InputError)]
     if problems: raise InputError(_list_problems(name, problems, len(found)))
     sizes = Counter(size for size, _ in found)
-    report = _Report(name, len(found), dict(sizes.most_common()))
+    report = _Report(name, len(found), dict(sizes.most_common()), skipped=source.skipped)
     if source.labelled:
         counts = sum(counts for _, counts in found)  # (256,)
         labelled = max(1, counts[:len(source.space)].sum())
         report.shares = {c: float(count/labelled) for c, count in zip(source.space.classes, counts)}
         report.ignored = float(counts[IGNORE]/max(1, counts.sum()))
     return report
+
+# %% ../../nbs/data/11_datasets.ipynb #require-seen
+def _require_seen(
+    report: _Report,
+    dataset: Dataset,    # that was looked at
+    names: list[str],    # classes that must be there
+    part: str,           # source or test, for the message
+):
+    "An `InputError` if a class has no labelled pixel; it says what was seen, and the line that reads it."
+    unseen, shares = [name for name in report.never_seen if name in names], report.shares or {}
+    if not unseen: return
+    seen = [f'{name} {100*share:.3g} %' for name, share in shares.items() if share] or ['no class']
+    ids = getattr(_whole(dataset)[0], 'ids', None)
+    ignored = [] if ids is None else [raw for raw, train in ids.meaning.items() if train == IGNORE]
+    if report.ignored: seen.append(f'not labelled {100*report.ignored:.3g} %')
+    advice = 'If an id in the masks is meant, write `ID = NAME` into the class list.'
+    if report.ignored and ignored == [IGNORE]:
+        only = [raw for raw, train in ids.to_train.items() if shares[dataset.space.classes[train]]]
+        advice = (f'The masks hold only the ids {", ".join(map(str, (*only, IGNORE)))}, and {IGNORE} means '
+                  f'"not labelled". If it is a class, write into the class list: `{IGNORE} = {unseen[0]}`.')
+    raise InputError(f'{part}, {report.name}: not one pixel of {", ".join(unseen)} in {report.images} masks '
+                     f'({", ".join(seen)}). {advice} If it is meant to be missing, give `allow_unseen`.')
 
 # %% ../../nbs/data/11_datasets.ipynb #present
 def _classes_present(
@@ -448,6 +505,7 @@ def fingerprint(
         files = _describe_files(source, indices, times)
         ids = asdict(source.ids) | dict(colours=sorted(source.ids.colours.items()))
         facts = [files, asdict(source.space), ids, source.labelled]
+        if source.bands or source.span: facts.append([source.bands, source.span])
     else:
         names = getattr(source, 'names', None)
         facts = [len(source), indices, None if names is None else [str(name) for name in names]]

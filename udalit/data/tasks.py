@@ -34,6 +34,7 @@ class Task:
     protocols: tuple[str, ...]     # of `space`, the first is the one to compare by
     oracle: Callable[[], Dataset]  # opens the target's training labels: for the oracle control alone
     game: bool = False             # from a game to real photographs? Some papers translate the source then
+    allow_unseen: bool = True      # may a class that counts have no labelled pixel in source or test?
 
     def __post_init__(self):
         if self.target.labelled:
@@ -98,7 +99,7 @@ def _first_size(dataset: Dataset) -> tuple[int, int]:
     return max(8, width//8*8), max(8, height//8*8)
 
 # %% ../../nbs/data/14_tasks.ipynb #own-folders
-def _own_folders(data: str | Path) -> Task:
+def _own_folders(data: str | Path, bands: tuple[int, int, int] | None = None, allow_unseen=False) -> Task:
     "Any two folders of images, with masks as classes.txt says for the source and the test images."
     if data is None:
         raise InputError('this task needs data: give `data=ROOT`, '
@@ -106,14 +107,15 @@ def _own_folders(data: str | Path) -> Task:
     data = Path(data)
     space, ids = _read_class_list(data/'classes.txt')
     def part(name, masks=True):
-        found = folders(data/name/'images', data/name/'masks' if masks else None, space, ids)
+        found = folders(data/name/'images', data/name/'masks' if masks else None, space, ids, bands=bands)
         found.places = data/name,
+        if name != 'source' and masks: found.span = target.span  # one camera, one range
         return found
     source, target = part('source'), part('target', masks=False)
     return Task(
         name='folders', space=space, source=source, target=target, test=part('test'),
         source_size=_first_size(source), target_size=_first_size(target), protocols=tuple(space.protocols),
-        oracle=partial(part, 'target'))
+        oracle=partial(part, 'target'), allow_unseen=allow_unseen)
 
 # %% ../../nbs/data/14_tasks.ipynb #require-drawable
 def _require_drawable(world: Path, size: tuple[int, int], images: int):
@@ -131,7 +133,7 @@ def _drawn(name: str, read: Callable, ensure: Callable, data, size, train, test)
     world = Path(data)/f'{name}-{size[0]}x{size[1]}'
     if not world.exists(): _require_drawable(world, size, sum(train) + test)
     world = ensure(world, size=size, train=train, test=test)
-    return replace(read(world), name=name, source_size=size, target_size=size, game=False)
+    return replace(read(world), name=name, source_size=size, target_size=size, game=False, allow_unseen=True)
 
 def streets(
     data: str | Path,                     # the scenes are kept in a folder of their own in here
@@ -175,18 +177,22 @@ def _find_drawn(name: str, data: str | Path, size: tuple[int, int] | None) -> Ta
         raise InputError(f'{world}: no such folder, and nothing is drawn here. Give `data=ROOT`, the folder '
                          f'that {name} were drawn into.')
     read = dict(streets=_gta5_cityscapes, aerial=_own_folders)[name]
-    return replace(read(world), name=name, source_size=size, target_size=size, game=False)
+    return replace(read(world), name=name, source_size=size, target_size=size, game=False, allow_unseen=True)
 
 def find_task(
     name: str,                            # one of `TASKS`
     data: str | Path | None = None,       # ROOT, which holds one folder per data set
     size: tuple[int, int] | None = None,  # (width, height) of both domains; None: the task's own
     draw: bool = True,                    # False: a drawn world that is not there is an error
+    bands: tuple[int, int, int] | None = None,  # of your own images: which are red, green, blue, from 1
+    allow_unseen: bool = False,           # may a class of your own have no labelled pixel?
 ) -> Task:
     "The task of that name, ready to be trained on."
     if name not in TASKS: raise InputError(f'no task "{name}". There are: {", ".join(TASKS)}.')
     if size is not None and min(size) < 32: raise InputError(f'`size` = {size}: 32×32 is the least.')
     open_task = TASKS[name][1]
+    if name == 'folders': open_task = partial(open_task, bands=bands, allow_unseen=allow_unseen)
+    elif bands is not None: raise InputError(f'`bands` are chosen for the task folders, not for {name}.')
     if name in DRAWN and not draw: return _find_drawn(name, data, size)
     if size is None: return open_task(data)
     if name in DRAWN: return open_task(data, size=size)

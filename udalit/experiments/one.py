@@ -6,6 +6,7 @@
 __all__ = ['check_task', 'experiment', 'evaluate_run', 'predict_folder']
 
 # %% ../../nbs/experiments/80_one.ipynb #imports
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 
 from ..core import InputError, _claim, derive, _is_main, read_json, _require_apart, _require_space
 from ..core import write_json
-from ..data.datasets import Scenes, check, fingerprint, folders, _places, subset
+from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
 from ..data.tasks import DRAWN, Task, _drawn_folder, find_task
 from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.metrics import Scores
@@ -65,6 +66,10 @@ def _check_parts(task: Task, oracle: bool, translated: Dataset | None, passed: d
     marks = {name: fingerprint(dataset, times=True) for name, dataset in parts.items()}
     reports = {name: None if passed.get(name) == marks[name] else check(dataset, full, progress=progress)
                for name, dataset in parts.items()}
+    counted = [task.space.classes[i] for i in task.space.protocols[task.protocols[0]]]
+    for name in set(reports) & {'source', 'test', 'oracle'}:
+        if not task.allow_unseen and reports[name]:
+            _require_seen(reports[name], parts[name], counted, f'{task.name}, {name}')
     return reports, marks
 
 # %% ../../nbs/experiments/80_one.ipynb #build
@@ -82,7 +87,8 @@ def _build_network(
     started = 'random' if weights == 'none' else str(weights)
     about = dict(backbone=backbone, options=options, size=task.target_size, weights=started,
                  space={name: getattr(task.space, name) for name in names})
-    return network, about
+    read = {name: getattr(task.target, name, None) for name in ('bands', 'span')}
+    return network, about | {name: value for name, value in read.items() if value is not None}
 
 # %% ../../nbs/experiments/80_one.ipynb #initial-text
 def _initial_text(
@@ -212,6 +218,8 @@ def _prepare(
     weights: str | Path | None = None,
     out: str | Path | None = None,  # the run's folder, if it may be there already
     options: RunOptions = RunOptions(),
+    bands: tuple[int, int, int] | None = None,
+    allow_unseen: bool = False,
     **changes,       # of `Settings`; None leaves a default
 ) -> tuple[Method, Task, Settings, nn.Module, dict]:  # the last: what `build_network` says of the network
     "What `experiment` trains; an `InputError` if its parts do not go together."
@@ -225,9 +233,10 @@ def _prepare(
     settings = settings_for(backbone, method)
     asked = dict(method=method.title, seed=seed, precision=options.precision)
     if out is not None: _require_asked(Path(out), task, data, size, asked, settings)
-    if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
+    found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen)
+    if task not in DRAWN and not isinstance(task, Task): task = found(task)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
-    if not isinstance(task, Task): task = find_task(task, data, size)
+    if not isinstance(task, Task): task = found(task)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)
     place = None if data is None else str(Path(data).absolute())
@@ -295,12 +304,15 @@ def experiment(
     weights: str | Path | None = None,    # of the backbone: a file, torchvision's name, or 'none' (random);
                                           # None: ImageNet's, if there are any
     options: RunOptions = RunOptions(),
+    bands: tuple[int, int, int] | None = None,  # of your own images: which are red, green, blue, from 1
+    allow_unseen: bool = False,           # may a class of your own have no labelled pixel?
     **changes,                            # of `Settings`, such as steps and batch_size
 ) -> list[dict]:                          # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
     data = out/'data' if data is None and task in DRAWN else data
-    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, **changes)
+    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, bands, allow_unseen,
+                     **changes)
     method, task, settings, network, about = parts
     accelerator = _begin(out, network, task, method, settings, seed, options, about)
     reported = _is_reported(out, method, settings)
@@ -339,7 +351,8 @@ def evaluate_run(
     if data is None:
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
     if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
-    task = find_task(run.about['task'], data, size, draw=False)
+    task = find_task(run.about['task'], data, size, draw=False, bands=about.get('bands'))
+    if 'span' in about: task.test.span = tuple(about['span'])  # as in training
     read = [run.folder/'stages', *_places(task.source, task.target, task.test)]
     if save is not None: _require_apart('save', save, read)
     scores = evaluate(network, task.test, size, scales=scales, flip=flip, workers=workers, save=save,
@@ -363,7 +376,9 @@ def predict_folder(
     out, kinds = Path(out), ('ids', 'colours')
     _require_apart('out', out, [images, Path(folder)/'stages'])
     network, space, size = _on_device(load_run(folder), device)
-    seen = folders(images, classes=space)
+    about = _read_model(Path(folder)/'model.json')
+    seen = folders(images, classes=space, bands=about.get('bands'), span=about.get('span'))
+    if seen.skipped: warnings.warn(f'left out: {seen.skipped}')
     for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
     _claim('out', out, [_path_of(name, kind).as_posix() for name in seen.names for kind in kinds])
     views = dict(scales=scales, flip=flip, workers=workers, progress=progress)

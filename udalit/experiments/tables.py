@@ -7,6 +7,7 @@ __all__ = ['folder_name', 'table']
 
 # %% ../../nbs/experiments/81_tables.ipynb #imports
 import re
+from functools import partial
 from pathlib import Path
 
 from ..core import _is_main, _require_apart
@@ -32,10 +33,11 @@ def table(
     out: str | Path,                 # folder of all runs, the data if it is drawn, and results.csv
     seeds: list[int] = (0, 1, 2),
     data: str | Path | None = None,  # None: `out`/data, for drawn worlds
-    size: tuple[int, int] | None = None,  # this and the next four as in `experiment`
+    size: tuple[int, int] | None = None,  # this and all below as in `experiment`
     backbone: str = 'small',
     weights: str | Path | None = None,
     options: RunOptions = RunOptions(),
+    bands=None, allow_unseen=False,
     **changes,
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
@@ -45,12 +47,13 @@ def table(
         outline_of(method, backbone, task)
         _stages_until(method, options.until)
         _require_translated(method, out=out/f'{folder_name(method)}-{seeds[0]}')
-    if task not in DRAWN and not isinstance(task, Task): task = find_task(task, data, size)
+    found = partial(find_task, size=size, bands=bands, allow_unseen=allow_unseen)
+    if task not in DRAWN and not isinstance(task, Task): task = found(task, data)
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task):
         data = data or out/'data'
-        task = find_task(task, data, size)
+        task = found(task, data)
     network = dict(backbone=backbone, weights=weights, **changes)
     runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
     for method, seed, folder in runs: _require_free(folder)

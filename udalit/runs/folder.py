@@ -250,7 +250,7 @@ def _locked(
 _SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], things=list[int],
               protocols=dict[str, list[int]])
 _MODEL = {'backbone': str, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
-          'weights?': str, 'data?': str | None}
+          'weights?': str, 'data?': str | None, 'bands?': tuple[int, int, int], 'span?': tuple[float, float]}
 
 def _load_space(about: dict) -> LabelSpace:
     "The label space that a model.json describes."
@@ -262,6 +262,9 @@ def _read_model(path: Path) -> dict:
     about = read_json(path, _MODEL, _MEND)
     try: space = _load_space(about['space'])
     except InputError as error: raise InputError(f'{path}: {error} {_MEND}') from None
+    low, high = about.get('span', (0, 1))
+    if min(about.get('bands', (1,))) < 1 or low >= high:
+        raise InputError(f'{path}: bands or span are not those of a picture. {_MEND}')
     if not all(1 <= side <= 2**14 for side in about['size']):
         raise InputError(f'{path}: size is {about["size"]}, where 1 to {2**14} pixels belong. {_MEND}')
     if not all(0 <= value < 256 for colour in space.palette for value in colour):
