@@ -208,6 +208,7 @@ _FULL_DISK = ('no space left', 'not enough space', 'quota exceeded')
 def _explain(error: Exception, path: str | Path) -> Exception:
     "Full disk, forbidden folder, file in a folder's place: as an `InputError`; any other error as it came."
     number = getattr(error, 'errno', None)
+    if number == errno.ENAMETOOLONG: return InputError(f'{path}: this name is too long. Give a shorter one.')
     full = number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error).lower() for words in _FULL_DISK)
     if not full and not isinstance(error, InputError): full = _free_space(path) < 2**16
     if full:
@@ -338,6 +339,22 @@ def _ancestry(path: str | Path) -> list[tuple[int, int] | str]:
     path = Path(os.path.realpath(path))
     return [_place_key(str(part)) for part in (path, *path.parents)]
 
+# %% ../nbs/00_core.ipynb #require-name
+def _require_name(
+    name: str,         # the argument's name in messages, 'out' or 'save'
+    path: str | Path,  # a folder that is going to be made
+):
+    "An `InputError` unless a folder can be called so."
+    problem = '' if str(path) else 'nothing is there'
+    try:
+        if any(len(os.fsencode(part)) > 255 for part in Path(path).parts): problem = 'more than 255 bytes'
+        os.lstat(path)
+    except FileNotFoundError: pass
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG: problem = problem or 'too long'
+    except ValueError as error: problem = str(error)  # a null byte, or half a letter
+    if problem: raise InputError(f'`{name}` = {_shown(str(path))}: {problem}. Give the name of a folder.')
+
 # %% ../nbs/00_core.ipynb #require-apart
 def _require_apart(
     name: str,               # the argument's name in messages, 'out' or 'save'
@@ -345,7 +362,7 @@ def _require_apart(
     read: list[str | Path],  # files and folders that are read
 ):
     "An `InputError` if `written` is a folder that is read, lies in one, or holds one."
-    if not str(written): raise InputError(f"`{name}` = '': give a folder.")
+    _require_name(name, written)
     outer = _ancestry(written)
     for path in read:
         inner = _ancestry(path)

@@ -9,7 +9,7 @@ __all__ = ['run_demo']
 import time
 from pathlib import Path
 
-from ..core import _claim
+from ..core import _claim, _require_name
 from ..data.tasks import find_task
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import read_results, results_html, results_text, write_results
@@ -52,6 +52,7 @@ def run_demo(
     progress: bool = True,
 ) -> list[dict]:                # rows of results of all four
     "Adapt a small network from drawn games to drawn reality, beside its controls."
+    _require_name('out', out)
     out, start = Path(out), time.perf_counter()
     for method in _METHODS: _require_free(out/method)
     if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, _claim, derive, _is_main, read_json, _require_apart, _require_space
-from ..core import write_json
+from ..core import InputError, _claim, derive, _is_main, read_json, _require_apart, _require_name
+from ..core import _require_space, write_json
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
 from ..data.tasks import DRAWN, Task, _drawn_folder, find_task
 from ..evaluation.evaluate import evaluate, predictions
@@ -191,6 +191,7 @@ def _require_asked(
 ):
     "An `InputError` if `out` may not be written, or holds another run, as far as its record tells."
     _require_free(out)
+    if (out/'results.csv').exists(): read_results(out/'results.csv')  # a broken one shows now, not at the end
     drawn = not isinstance(task, Task) and task in DRAWN and data is not None
     world, new = None, False
     if drawn:
@@ -223,6 +224,7 @@ def _prepare(
     **changes,       # of `Settings`; None leaves a default
 ) -> tuple[Method, Task, Settings, nn.Module, dict]:  # the last: what `build_network` says of the network
     "What `experiment` trains; an `InputError` if its parts do not go together."
+    if out is not None: _require_name('out', out)
     chosen = {name: value for name, value in changes.items() if value is not None}
     method = find_method(method)
     method = replace(method, chosen=method.chosen | chosen)

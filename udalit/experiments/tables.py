@@ -10,7 +10,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from ..core import _is_main, _require_apart
+from ..core import digest, _is_main, _require_apart, _require_name
 from ..data.tasks import DRAWN, Task, find_task
 from ..evaluation.results import read_results, write_results
 from .one import experiment, _prepare
@@ -23,8 +23,10 @@ from ..runs.stages import RunOptions, _require_translated
 
 # %% ../../nbs/experiments/81_tables.ipynb #folder-name
 def folder_name(method: Method) -> str:
-    "The method's title without characters that a folder should not have."
-    return re.sub(r'[^\w.=-]+', '_', method.title)
+    "The method's title without characters that a folder should not have; a long one ends in a digest."
+    name = re.sub(r'[^\w.=-]+', '_', method.title)
+    if len(name.encode()) <= 200: return name
+    return f'{name.encode()[:180].decode(errors="ignore")}-{digest(method.title)}'
 
 # %% ../../nbs/experiments/81_tables.ipynb #table
 def table(
@@ -41,8 +43,8 @@ def table(
     **changes,
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
-    out, rows = Path(out), []
-    methods = [find_method(method) for method in methods]
+    _require_name('out', out)
+    out, rows, methods = Path(out), [], [find_method(method) for method in methods]
     for method in methods:  # before any data are drawn
         outline_of(method, backbone, task)
         _stages_until(method, options.until)

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..core import InputError, _peak_memory, _progress_bar, write_text
+from ..core import InputError, _explain, _peak_memory, _progress_bar, write_text
 
 # %% ../../nbs/training/62_watch.ipynb #stopwatch
 class _Stopwatch:
@@ -54,9 +54,12 @@ class Journal:
         warnings.warn(text, _TrainingWarning, stacklevel=3)
 
     def _write(self, text: str):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, 'a', encoding='utf-8') as file:
-            file.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {text}\n')
+        line = f'{time.strftime("%Y-%m-%d %H:%M:%S")}  {text}\n'
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, 'a', encoding='utf-8', errors='backslashreplace') as file: file.write(line)
+        except OSError as error:
+            raise _explain(error, self.path) from error
 
 # %% ../../nbs/training/62_watch.ipynb #read-history
 def read_history(
