@@ -134,6 +134,7 @@ class _TrainingOptions:
                                  # (the default; for drawn worlds: small); or fcn8s, deeplab_v3plus, hrnet_w48
     weights: str = None          # of the backbone: a file, torchvision's name, or none (random);
                                  # default: ImageNet's where there are any
+    classes: int = None          # of the network: 16 or 13 of Cityscapes' 19; default: all of the task
     decoders: int = None         # 2: a decoder for each domain
     batch_size: int = None       # images of each domain in a forward pass
     accumulate: int = None       # forward passes in an optimiser step
@@ -207,7 +208,7 @@ def _methods():
 
 def _tasks():
     "List the tasks and the folders that they read."
-    for name, (about, _) in TASKS.items(): print(f'{name:20}{about}')
+    for name, (about, _) in TASKS.items(): print(f'{name:24}{about}')
 
 # %% ../nbs/85_cli.ipynb #check
 def _check(
@@ -248,7 +249,8 @@ def _run(
 ):
     "Train METHOD on TASK, evaluate and report; the same command again goes on where it stopped."
     method = changes.of(method)
-    if out is None: out = f'runs/{folder_name(method)}-{task}-{seed}'
+    fewer = f'-{training.classes}-classes' if training.classes else ''
+    if out is None: out = f'runs/{folder_name(method)}-{task}{fewer}-{seed}'
     rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
     if rows: print(results_text(rows, training.note(task), classes=False))
 
@@ -265,7 +267,8 @@ def _table(
     "Run METHODS on TASK with every seed: one table, mean ± std. Goes on where it stopped."
     _import_own(import_)
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
-    if out is None: out = f'runs/table-{task}'
+    fewer = f'-{training.classes}-classes' if training.classes else ''
+    if out is None: out = f'runs/table-{task}{fewer}'
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
     last = [row for row in rows if not row['checkpoint'].startswith('best')]
     print(results_text(last, training.note(task), classes=False))

@@ -413,7 +413,7 @@ def check(
     source, indices = _whole(dataset)
     name = _name_of(dataset)
     if not isinstance(source, Scenes): return _Report(name, len(dataset), {})  # in memory: nothing to look at
-    look = partial(_inspect_scene, source, full=full)
+    look = partial(getattr(source, 'inspect', None) or partial(_inspect_scene, source), full=full)
     found = _by_threads(look, indices, f'checking {name}', workers, progress)
     problems = [result for result in found if isinstance(result, InputError)]
     if problems: raise InputError(_list_problems(name, problems, len(found)))

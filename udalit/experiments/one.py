@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
@@ -20,7 +21,8 @@ from torch.utils.data import Dataset
 from ..core import InputError, _claim, derive, _is_main, read_json, _require_apart, _require_name
 from ..core import _require_space, write_json
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
-from ..data.tasks import DRAWN, Task, _drawn_folder, find_task
+from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _with_classes
+from ..data.windows import _georeference, _write_geotiff
 from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.metrics import Scores
 from ..evaluation.report import figure_to_png, html_report
@@ -28,7 +30,7 @@ from ..evaluation.results import _checkpoint_text, read_results, results_html, s
 from ..evaluation.results import write_results
 from ..evaluation.show import confusion_picture, curves, panel
 from ..files import _path_of, write_ids, write_image
-from ..labels import LabelSpace, colorize
+from ..labels import colorize
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
 from ..methods.plans import Method, Restyle
 from ..methods.settings import Settings
@@ -60,7 +62,7 @@ def check_task(
 
 def _check_parts(task: Task, oracle: bool, translated: Dataset | None, passed: dict, full, progress) -> tuple:
     "The report on each part of a task, None if it has `passed` before, and its fingerprint."
-    parts = dict(source=task.source, target=task.target, test=task.test)
+    parts = task.parts()
     if oracle: parts['oracle'] = task.oracle()
     if translated is not None: parts['translated'] = translated
     marks = {name: fingerprint(dataset, times=True) for name, dataset in parts.items()}
@@ -122,12 +124,22 @@ def _score_run(
     for stage in filter(run.finished, run.training):
         for checkpoint, scales, flip in _looks(settings):
             load_generator(network, run.weights(stage, checkpoint))
-            found = evaluate(network, task.test, task.target_size, scales=scales, flip=flip,
-                             checkpoint=checkpoint, **shared)
+            views = dict(scales=scales, flip=flip, checkpoint=checkpoint, **shared)
+            where = about['method'], stage, about['seed'], checkpoint
+            found, also = _score_sets(network, task, task.target_size, where, **views)
             if (scales, flip) == _ONCE: scores = found
-            where = about['method'], about['task'], stage, about['seed'], checkpoint
-            rows += score_rows(found, *where, task.protocols)
+            rows += also
     return rows, scores
+
+def _score_sets(network: nn.Module, task: Task, size: tuple, where: tuple, save=None, **views) -> tuple:
+    "The scores of the test set, and rows of results for it and for the further sets that the task has."
+    method, stage, seed, checkpoint = where
+    scores = evaluate(network, task.test, size, save=save, **views)
+    rows = score_rows(scores, method, task.name, stage, seed, checkpoint, task.protocols)
+    for name, dataset in task.also.items():
+        found = evaluate(network, dataset, size, **views)
+        rows += score_rows(found, method, f'{task.name} {name}', stage, seed, checkpoint, task.protocols)
+    return scores, rows
 
 # %% ../../nbs/experiments/80_one.ipynb #is-reported
 def _is_reported(out: Path, method: Method, settings: Settings) -> bool:
@@ -221,6 +233,8 @@ def _prepare(
     options: RunOptions = RunOptions(),
     bands: tuple[int, int, int] | None = None,
     allow_unseen: bool = False,
+    classes: int | None = None,
+    drawn: str | Path | None = None,
     **changes,       # of `Settings`; None leaves a default
 ) -> tuple[Method, Task, Settings, nn.Module, dict]:  # the last: what `build_network` says of the network
     "What `experiment` trains; an `InputError` if its parts do not go together."
@@ -235,13 +249,16 @@ def _prepare(
     settings = settings_for(backbone, method)
     asked = dict(method=method.title, seed=seed, precision=options.precision)
     if out is not None: _require_asked(Path(out), task, data, size, asked, settings)
-    found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen)
-    if task not in DRAWN and not isinstance(task, Task): task = found(task)
+    found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen, drawn=drawn)
+    late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)
+    if not late: task = found(task)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
     if not isinstance(task, Task): task = found(task)
+    task = _with_classes(task, classes)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)
     place = None if data is None else str(Path(data).absolute())
+    if task.name in _DRAWN_IN_PART and drawn: about = about | dict(drawn=str(Path(drawn).absolute()))
     return method, task, settings, network, about | dict(data=place)
 
 # %% ../../nbs/experiments/80_one.ipynb #require-model
@@ -308,13 +325,15 @@ def experiment(
     options: RunOptions = RunOptions(),
     bands: tuple[int, int, int] | None = None,  # of your own images: which are red, green, blue, from 1
     allow_unseen: bool = False,           # may a class of your own have no labelled pixel?
+    classes: int | None = None,           # of the network, such as 16 or 13 of Cityscapes' 19; None: all
+    drawn: str | Path | None = None,      # scenes of a task that also has real images; None: `out`/data
     **changes,                            # of `Settings`, such as steps and batch_size
 ) -> list[dict]:                          # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
     data = out/'data' if data is None and task in DRAWN else data
-    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, bands, allow_unseen,
-                     **changes)
+    which = dict(bands=bands, allow_unseen=allow_unseen, classes=classes, drawn=drawn or out/'data')
+    parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, **which, **changes)
     method, task, settings, network, about = parts
     accelerator = _begin(out, network, task, method, settings, seed, options, about)
     reported = _is_reported(out, method, settings)
@@ -353,21 +372,22 @@ def evaluate_run(
     if data is None:
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
     if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
-    task = find_task(run.about['task'], data, size, draw=False, bands=about.get('bands'))
+    task = find_task(run.about['task'], data, size, draw=False, bands=about.get('bands'),
+                     classes=len(about['space']['classes']), drawn=about.get('drawn'))
     if 'span' in about: task.test.span = tuple(about['span'])  # as in training
-    read = [run.folder/'stages', *_places(task.source, task.target, task.test)]
+    read = [run.folder/'stages', *_places(*task.parts().values())]
     if save is not None: _require_apart('save', save, read)
-    scores = evaluate(network, task.test, size, scales=scales, flip=flip, workers=workers, save=save,
-                      progress=progress, checkpoint=checkpoint,
-                      weights=_initial_text(about['backbone'], about.get('weights', 'not stated')))
-    where = run.about['method'], task.name, stage or run.training[-1], run.about['seed'], checkpoint
-    return score_rows(scores, *where, task.protocols), str(scores.protocol)
+    where = run.about['method'], stage or run.training[-1], run.about['seed'], checkpoint
+    scores, rows = _score_sets(
+        network, task, size, where, save, scales=scales, flip=flip, workers=workers, progress=progress,
+        checkpoint=checkpoint, weights=_initial_text(about['backbone'], about.get('weights', 'not stated')))
+    return rows, str(scores.protocol)
 
 # %% ../../nbs/experiments/80_one.ipynb #predict-folder
 def predict_folder(
     folder: str | Path,                 # of a finished run
     images: str | Path,                 # folder of images, with sub-folders
-    out: str | Path = 'predictions',    # gets ids/ and colours/, a PNG for each image
+    out: str | Path = 'predictions',    # gets ids/ and colours/: PNG, for a GeoTIFF another one at its place
     scales: tuple[float, ...] = (1.,),  # test sizes
     flip: bool = False,                 # also look at the mirrored image?
     device: str | None = None,          # 'cpu': leave a GPU alone
@@ -382,13 +402,18 @@ def predict_folder(
     seen = folders(images, classes=space, bands=about.get('bands'), span=about.get('span'))
     if seen.skipped: warnings.warn(f'left out: {seen.skipped}')
     for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
-    _claim('out', out, [_path_of(name, kind).as_posix() for name in seen.names for kind in kinds])
+    places = {name: _georeference(path) for name, path in zip(seen.names, seen.images)}
+    endings = {name: '.tif' if place else '.png' for name, place in places.items()}
+    _claim('out', out, [_path_of(name, kind, endings[name]).as_posix() for name in places for kind in kinds])
     views = dict(scales=scales, flip=flip, workers=workers, progress=progress)
     for names, ids, _ in predictions(network, seen, size, **views):
-        _save_prediction(out, names, ids, space)
+        for name, one in zip(names, ids.cpu().numpy()):
+            pixels = dict(ids=one.astype(np.uint8), colours=colorize(one, space))
+            for kind in kinds:
+                _save_prediction(_path_of(name, out/kind, endings[name]), pixels[kind], places[name])
 
-def _save_prediction(folder: Path, names: list[str], ids: torch.Tensor, space: LabelSpace):
-    "Write label maps (b, h, w) as ids/NAME.png (training ids, 8 bit) and colours/NAME.png."
-    for name, one in zip(names, ids.cpu().numpy()):
-        write_ids(folder/'ids'/f'{name}.png', one)
-        write_image(folder/'colours'/f'{name}.png', colorize(one, space))
+def _save_prediction(path: Path, pixels: np.ndarray, place):
+    "Write training ids (h, w) or colours (h, w, 3), uint8; where they lie on Earth is said if it is known."
+    if place: _write_geotiff(path, pixels, place)
+    elif pixels.ndim == 2: write_ids(path, pixels)
+    else: write_image(path, pixels)

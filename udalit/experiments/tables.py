@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core import digest, _is_main, _require_apart, _require_name
-from ..data.tasks import DRAWN, Task, find_task
+from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, find_task
 from ..evaluation.results import read_results, write_results
 from .one import experiment, _prepare
 from ..methods.catalogue import find_method, outline_of, settings_for
@@ -39,7 +39,7 @@ def table(
     backbone: str = 'small',
     weights: str | Path | None = None,
     options: RunOptions = RunOptions(),
-    bands=None, allow_unseen=False,
+    bands=None, allow_unseen=False, classes: int | None = None,
     **changes,
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
@@ -49,14 +49,14 @@ def table(
         outline_of(method, backbone, task)
         _stages_until(method, options.until)
         _require_translated(method, out=out/f'{folder_name(method)}-{seeds[0]}')
-    found = partial(find_task, size=size, bands=bands, allow_unseen=allow_unseen)
-    if task not in DRAWN and not isinstance(task, Task): task = found(task, data)
+    if task in DRAWN: data = data or out/'data'
+    found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen, drawn=out/'data')
+    late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)
+    if not late: task = found(task)
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
-    if not isinstance(task, Task):
-        data = data or out/'data'
-        task = found(task, data)
-    network = dict(backbone=backbone, weights=weights, **changes)
+    if not isinstance(task, Task): task = found(task)
+    network = dict(backbone=backbone, weights=weights, classes=classes, drawn=out/'data', **changes)
     runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
     for method, seed, folder in runs: _require_free(folder)
     _require_apart('out', out, _read_places(task, out))

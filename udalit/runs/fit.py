@@ -23,7 +23,7 @@ import udalit
 from ..core import InputError, digest, _require_apart, _rng_state, _set_rng_state, _tensors_digest
 from ..core import write_json
 from ..data.datasets import _places, fingerprint
-from ..data.tasks import DRAWN, Task
+from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART
 from ..labels import IGNORE
 from ..losses.terms import Setup
 from ..methods.catalogue import method_on
@@ -98,8 +98,8 @@ def _blank_maps(network: nn.Module, task: Task) -> Maps:
 # %% ../../nbs/runs/67_fit.ipynb #require-place
 def _read_places(task: Task, own: Path) -> list[str]:
     "The folders that a task's images come from; without those of a world that was drawn in `own`."
-    places = _places(task.source, task.target, task.test)
-    return [place for place in places if task.name not in DRAWN or own not in Path(place).parents]
+    places, drawn = _places(*task.parts().values()), (*DRAWN, *_DRAWN_IN_PART)
+    return [place for place in places if task.name not in drawn or own not in Path(place).parents]
 
 def _require_place(out: str | Path, task: Task, method: Method):
     "An `InputError` unless `out` may be written into."

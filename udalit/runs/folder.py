@@ -250,7 +250,8 @@ def _locked(
 _SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], things=list[int],
               protocols=dict[str, list[int]])
 _MODEL = {'backbone': str, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
-          'weights?': str, 'data?': str | None, 'bands?': tuple[int, int, int], 'span?': tuple[float, float]}
+          'weights?': str, 'data?': str | None, 'drawn?': str, 'bands?': tuple[int, int, int],
+          'span?': tuple[float, float]}
 
 def _load_space(about: dict) -> LabelSpace:
     "The label space that a model.json describes."

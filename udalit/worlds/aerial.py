@@ -7,7 +7,8 @@ __all__ = ['Aerial']
 
 # %% ../../nbs/worlds/06_aerial.ipynb #imports
 import cmath, math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 
 import cv2
@@ -88,6 +89,22 @@ _SUBURB = _AerialStyle(
 )
 _AERIAL_STYLES = dict(town=_TOWN, suburb=_SUBURB)
 
+# %% ../../nbs/worlds/06_aerial.ipynb #season
+_WINTER = dict(
+    leaf=((104, 94, 84), (122, 110, 96), (92, 86, 80)),
+    grass=((142, 132, 100), (154, 146, 118), (128, 122, 98)),
+    field=((150, 136, 112), (172, 164, 144), (134, 118, 96)))
+
+def _in_winter(style: _AerialStyle) -> _AerialStyle:
+    "The same place in winter."
+    lens = replace(style.lens, cast=(.95, 1., 1.06), saturation=.8*style.lens.saturation)
+    longer = tuple(1.6*reach for reach in style.reach)
+    return replace(style, colours=style.colours | _WINTER, reach=longer, lens=lens)
+
+def _in_summer(style: _AerialStyle) -> _AerialStyle: return style
+
+_SEASONS = dict(summer=_in_summer, winter=_in_winter)
+
 # %% ../../nbs/worlds/06_aerial.ipynb #metres
 _SPAN, _ALTITUDE = 72., 400.  # metres: height of the view, height of the camera
 
@@ -115,6 +132,7 @@ class _Tile(_Scene):
     sun: np.ndarray  # (2,) along and across the streets: metres of shadow per metre of height
     shapes: list = field(default_factory=list)   # (surface, outline, colour)
     shadows: list = field(default_factory=list)  # outlines
+    span: float = _SPAN                          # metres: height of the view
 
     def fill(self, points, surface: str, colour, height: float = 0.):
         "Plan the convex outline `points`, (n, 2)."
@@ -132,7 +150,7 @@ class _Tile(_Scene):
         "May something of radius `around` show in the picture?"
         place = complex(u, v)*cmath.rect(1, self.turn)
         width, height = self.canvas.camera.size
-        metre = self.canvas.camera.scale/_SPAN  # pixels
+        metre = self.canvas.camera.scale/self.span  # pixels
         return abs(place.real) < width/2/metre + around and abs(place.imag) < height/2/metre + around
 
 # %% ../../nbs/worlds/06_aerial.ipynb #paint
@@ -152,7 +170,7 @@ def _lit(tile: _Tile) -> np.ndarray:
     "The paint with each surface's texture and with the shadows on the ground, (h, w, 3) float32."
     canvas = tile.canvas
     shade, surface = canvas.shade, canvas.paint[..., 3]
-    blur = tile.style.softness*canvas.camera.scale/_SPAN
+    blur = tile.style.softness*canvas.camera.scale/tile.span
     if blur:
         shade = cv2.GaussianBlur(shade, (0, 0), blur)
     across, down = (_ALTITUDE*rays for rays in canvas.camera.rays())  # metres
@@ -276,20 +294,24 @@ def _draw_tile(
     domain: str,                 # 'town' or 'suburb'
     size: tuple[int, int],       # width and height ≥ 32, pixels
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:  # image (h, w, 3) uint8 RGB; ids (h, w) uint8, 1 = building
+    metres: float | None = None,  # of a pixel; None: the view is 72 m high
+    season: str = 'summer',       # or 'winter'
+    surface: str = 'roof',        # what is mapped: a key of `_SURFACES`
+) -> tuple[np.ndarray, np.ndarray]:  # image (h, w, 3) uint8 RGB; ids (h, w) uint8, 1 = the mapped surface
     "Draw one tile; the same generator state shows the same place at every size of the same shape."
-    style = _require_aerial(domain, size)
+    style = _SEASONS[season](_require_aerial(domain, size))
     width, height = int(size[0]), int(size[1])
-    canvas = _Canvas(_Camera((width, height), _ALTITUDE/_SPAN, 0., .5))
+    camera = _Camera((width, height), 1., 0., .5)
+    span = _SPAN if metres is None else metres*camera.scale
+    canvas = _Canvas(replace(camera, focal=_ALTITUDE/span))
     turn, heading = rng.uniform(0, np.pi), rng.uniform(*style.sun)
     sun = _turned([(rng.uniform(*style.reach), 0)], heading - turn)[0]
-    tile = _Tile(canvas, style, rng, turn, sun)
-    scale = canvas.camera.scale
-    _add_blocks(tile, _SPAN*np.hypot(width, height)/scale/2)
+    tile = _Tile(canvas, style, rng, turn, sun, span=span)
+    _add_blocks(tile, span*np.hypot(width, height)/camera.scale/2)
     _paint(tile)
     depth = np.full((height, width), _ALTITUDE, np.float32)
-    image = style.lens.picture(_lit(tile), depth, scale, rng)
-    return image, (canvas.paint[..., 3] == _ROOF).astype(np.uint8)
+    image = style.lens.picture(_lit(tile), depth, camera.scale, rng)
+    return image, (canvas.paint[..., 3] == list(_SURFACES).index(surface)).astype(np.uint8)
 
 def _require_aerial(domain: str, size: tuple[int, int]) -> _AerialStyle:
     "The domain's style; an `InputError` if there is no such domain or the size is too small."
@@ -308,3 +330,22 @@ class Aerial(_Drawn):
     usual = 128, 128
     require = staticmethod(_require_aerial)
     paint = staticmethod(_draw_tile)
+
+# %% ../../nbs/worlds/06_aerial.ipynb #survey
+_ROADS = make_space('roads', ['background', 'road'], [(52, 58, 64), (240, 200, 80)])
+
+class _Survey(Aerial):
+    "Sheets of a survey of one place: buildings or roads, at a resolution, in a season."
+    def __init__(self,
+        domain: str,             # 'town' or 'suburb'
+        n: int,                  # number of sheets
+        size: tuple[int, int],   # (width, height) in pixels
+        metres: float,           # of a pixel
+        thing: str = 'building',  # or 'road'
+        season: str = 'summer',  # or 'winter'
+        seed: int = 0,
+    ):
+        super().__init__(domain, n, size, seed)
+        self.space = dict(building=_BUILDINGS, road=_ROADS)[thing]
+        self.drawing = dict(metres=metres, season=season, surface=dict(building='roof', road='street')[thing])
+        self.paint = partial(_draw_tile, **self.drawing)

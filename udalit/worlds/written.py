@@ -155,6 +155,35 @@ def _write_cityscapes(
     _write_scenes(scenes, root/f'world_{split}.json', [image_folder, label_folder], write, facts)
     return root
 
+# %% ../../nbs/worlds/07_written.ipynb #write-named
+def _write_named(
+    scenes: Streets,
+    root: str | Path,
+    part: str,       # a name for what is written, apart from the root's other parts
+    image: str,      # file of scene i below `root`, such as 'Rome/Images/Train/pano_{i:05d}.png'
+    label: str = '',               # likewise; '': no label files
+    ids: IdTable = CITYSCAPES_IDS,  # what stands in them
+) -> Path:                          # root
+    "Write scenes under the names that a data set gives them, two files or one a scene."
+    if label: _require_labels(scenes)
+    root = Path(root)
+
+    def write(i, picture, training_ids):
+        paths = [root/name.format(i=i) for name in (image, label) if name]
+        write_image(paths[0], picture)
+        if label: write_ids(paths[1], ids.invert(training_ids))
+        return paths
+
+    folders = [(root/name).parent for name in (image, label) if name]
+    _write_scenes(scenes, root/f'world_{part}.json', folders, write, _describe(scenes, labels=bool(label)))
+    return root
+
+def _write_crosscity(scenes: Streets, root: str | Path, city: str, split: str) -> Path:
+    "Write scenes as one city of Cross-City has them; split 'Test' with labels, 'Train' without."
+    name = f'{split}/pano_{{i:05d}}_2_140'
+    label = f'{city}/Labels/{name}_eval.png' if split == 'Test' else ''
+    return _write_named(scenes, root, f'{city}_{split}', f'{city}/Images/{name}.png', label)
+
 # %% ../../nbs/worlds/07_written.ipynb #ensure-streets
 def ensure_streets(
     root: str | Path,                     # gets gta5/ (game) and cityscapes/ (real: train and val)
@@ -166,15 +195,19 @@ def ensure_streets(
     "Make sure that this task is on disk; a part that is missing, unfinished or of other settings is redrawn."
     root = Path(root)
     city = root/'cityscapes'
-    source = Streets('game', train[0], size, derive(seed, 'source'), keep=False)
+    _ensure_game(root, size, train[0], seed)
     target = Streets('real', train[1], size, derive(seed, 'target'), keep=False)
     held_out = Streets('real', test, size, derive(seed, 'test'), keep=False)
-    if not _is_complete(root/'gta5'/'world.json', _describe(source), '*/*.png'):
-        _write_gta5(source, root/'gta5')
     for scenes, split in ((target, 'train'), (held_out, 'val')):
         if not _is_complete(city/f'world_{split}.json', _describe(scenes, labels=True), f'*/{split}/*/*.png'):
             _write_cityscapes(scenes, city, split)
     return root
+
+def _ensure_game(root: str | Path, size: tuple[int, int], count: int, seed: int = 0):
+    "Make sure that the game's scenes are in gta5/, as a source for any target."
+    source = Streets('game', count, size, derive(seed, 'source'), keep=False)
+    if not _is_complete(Path(root)/'gta5'/'world.json', _describe(source), '*/*.png'):
+        _write_gta5(source, Path(root)/'gta5')
 
 # %% ../../nbs/worlds/07_written.ipynb #write-tiles
 def _write_tiles(
