@@ -62,15 +62,15 @@ def _load_checkpoint(
 
 _STATE = dict(of=str, step=int, best=dict[str, object], trainer=dict[str, object], rng=dict[str, object],
               parts=dict[str, str])
+_BEST = dict(step=int, score=float)  # or {}, before the first time that the network is judged
 _MEND = 'Put the right one back, or delete this folder: the stage then starts anew.'
 
 def _load(path: Path, trainer: Trainer, of: str) -> dict:
     "Fill the trainer and the random generators; the rest of what the checkpoint holds."
     state = torch.load(path/'state.pt', map_location='cpu', weights_only=True)
-    best = dict(step=int, score=object)
-    wrong = _misfit(state, _STATE) or state['best'] and _misfit(state['best'], best)
+    wrong = _misfit(state, _STATE)
+    if not wrong and state['best']: wrong = _misfit(state['best'], _BEST, 'best')
     if wrong: raise ValueError(f'state.pt: {wrong}')
-    float(state['best'].get('score', 0))  # or a TypeError
     if path.name != f'step-{state["step"]:08d}': raise ValueError(f'state.pt is of step {state["step"]}')
     if state['of'] != of:
         raise InputError(f'{path}: a checkpoint of another stage, made with other terms, settings, images or '

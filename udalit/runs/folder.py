@@ -298,10 +298,10 @@ def load_run(
     "A trained network, from nothing but its run's folder."
     run = open_run(folder)
     about, published = _read_model(run.folder/'model.json'), run.folder/'model.safetensors'
-    if stage is None and checkpoint == 'last' and published.exists() and not (run.folder/'stages').exists():
-        weights = published  # all that was kept, or brought here
+    result = stage is None and checkpoint == 'last' and published.exists()
+    if result and not (run.folder/'stages').exists(): weights = published  # all that was kept or brought here
     else: weights = run.weights(stage, checkpoint)
-    if stage is None and checkpoint == 'last' and published.exists() and _mark(weights) != _mark(published):
+    if result and _mark(weights) != _mark(published):
         raise InputError(f'{published}: not the weights that this run ended with. '
                          'Delete it: the command that made the run writes it again.')
     network = _load_network(run.folder/'model.json', weights)
