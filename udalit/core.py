@@ -74,7 +74,8 @@ def _matches(value, annotation) -> bool:
 
 # %% ../nbs/00_core.ipynb #kind-words
 _NAMES = _KINDS | {Path: 'a path', Tensor: 'a tensor', nn.Module: 'a network (nn.Module)',
-                   Dataset: 'a data set (torch.utils.data.Dataset)', Callable: 'a function'}
+                   Dataset: 'a data set (torch.utils.data.Dataset)', Callable: 'a function',
+                   np.ndarray: 'an array'}
 
 def _in_words(annotation) -> str:
     "An annotation as a person would say it."
@@ -135,6 +136,14 @@ def _require_limits(place: str, value, low: float, high: float):
         if isinstance(number, (int, float)) and not low <= number <= high:
             raise InputError(f'`{place}` = {_shown(value)}: give {_number(low)} to {_number(high)}.')
 
+def _require_shape(place: str, value, shape: str, sides: dict[str, int]):
+    "An `InputError` unless an array has these sides, none of them 0; a letter means the same in all `sides`."
+    if not hasattr(value, 'shape'): return
+    have = tuple(value.shape)
+    for name, side in zip(shape.split(), have): sides.setdefault(name, int(name) if name.isdigit() else side)
+    if have != tuple(sides.get(name) for name in shape.split()) or 0 in have:
+        raise InputError(f'`{place}` = {_shown(value)}: give ({", ".join(shape.split())}), no side of it 0.')
+
 def _is_path(value: str | Path) -> bool:
     "Can a file have this name? Not an empty one, one with a null byte, one whose parts are too long."
     parts = Path(value).parts if str(value) else ()
@@ -151,14 +160,14 @@ _USUAL = dict(
     size=(1, 2**14), label_size=(1, 2**14), input_size=(1, 2**14), source_size=(1, 2**14),
     target_size=(1, 2**14), crop=(1, 2**14), scales=(.01, 100),
     batch_size=(1, 10**5), workers=(0, 2**10), count=(1, 10**9), world=(1, 2**20), rank=(0, 2**20),
-    num_classes=(1, 254), channels=(1, 2**16), heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10),
+    num_classes=(2, 254), channels=(1, 2**16), heads=(1, 64), decoders=(1, 2), dilations=(1, 2**10),
     portion=(0, 1), cap=(0, 1), alpha=(0, 1), share=(1e-6, 1),
     checkpoint=('last', 'best'), normalize=('imagenet', 'caffe'))
 
 # %% ../nbs/00_core.ipynb #checked
 def _checked(
     called=None,  # a function or a class
-    **declared,   # what its arguments want beside their kind, by name: as for `_require_value`
+    **declared,   # what its arguments want beside their kind: as for `_require_value`; or their shape, 'k c'
 ):
     "The same function or class, which refuses arguments that are not as annotated, or not as declared."
     if called is None: return functools.partial(_checked, **declared)
@@ -172,9 +181,13 @@ def _checked(
     def checking(*arguments, **named):
         try: given = signature.bind(*arguments, **named).arguments
         except TypeError: return called(*arguments, **named)  # Python itself says what is missing or too many
-        for name in known.keys() & given.keys():
-            if given[name] is known[name].default: continue
-            _require_value(name, given[name], known[name].annotation, declared.get(name, ()))
+        sides = {}
+        for name, value in given.items():
+            if name not in known or value is known[name].default: continue
+            wanted = declared.get(name, ())
+            shape, wanted = (wanted, ()) if isinstance(wanted, str) else ('', wanted)
+            _require_value(name, value, known[name].annotation, wanted)
+            if shape: _require_shape(name, value, shape, sides)
         return called(*arguments, **named)
     return checking
 
@@ -294,6 +307,7 @@ def _depth(value) -> int:
         depth += 1
     return depth
 
+@_checked
 def read_json(
     path: str | Path,
     wanted=object,  # of which kind it must be: as for `_parts`
@@ -450,6 +464,7 @@ def derive(
     return int.from_bytes(hashed.digest(), 'big') >> 1
 
 # %% ../nbs/00_core.ipynb #seed-everything
+@_checked
 def seed_everything(seed: int):
     "Seed Python's, NumPy's and torch's generators (all devices)."
     random.seed(seed)

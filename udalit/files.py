@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from .core import InputError, _require_memory, writing
+from .core import InputError, _checked, _require_memory, _shown, writing
 
 # %% ../nbs/02_files.ipynb #explained
 Image.MAX_IMAGE_PIXELS = None  # `_require_memory` asks for what a picture really needs
@@ -274,6 +274,7 @@ def _stretch(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     return result
 
 # %% ../nbs/02_files.ipynb #read-image
+@_checked
 def read_image(
     path: str | Path,   # PNG, JPEG, TIFF, …: grey, palettised, RGB, CMYK, … (alpha is dropped)
     bands: tuple[int, int, int] | None = None,  # of its bands, from 1: red, green, blue; None: all
@@ -395,6 +396,7 @@ def _tiff_mask(path: str | Path, image: Image.Image | None, tags: dict) -> np.nd
     return (~values if tags[262][0] == 0 else values).astype(np.uint8)
 
 # %% ../nbs/02_files.ipynb #read-ids
+@_checked
 def read_ids(
     path: str | Path,  # palettised or grey PNG, TIFF, BMP, …; or of three equal channels
 ) -> np.ndarray:       # (h, w) uint8, uint16 or, if an id needs it, int64
@@ -448,6 +450,7 @@ def _save_picture(image: Image.Image, path: str | Path):
     options = dict(PNG=dict(compress_level=1), JPEG=dict(quality=95)).get(kind, {})
     with writing(path) as temporary: image.save(temporary, format=kind, **options)
 
+@_checked(image='h w 3')
 def write_image(
     path: str | Path,   # .png or .jpg
     image: np.ndarray,  # (h, w, 3) uint8 RGB
@@ -456,6 +459,15 @@ def write_image(
     _save_picture(Image.fromarray(np.ascontiguousarray(image, np.uint8)), path)
 
 # %% ../nbs/02_files.ipynb #write-ids
+def _palette_bytes(palette) -> bytes:
+    "Colours for a palettised picture."
+    try: colours = np.asarray(palette, np.uint8)
+    except (TypeError, ValueError, OverflowError): colours = np.zeros(0)
+    if colours.ndim != 2 or colours.shape[1] != 3 or len(colours) > 256:
+        raise InputError(f'`palette` = {_shown(palette)}: give up to 256 colours, each (red, green, blue).')
+    return colours.tobytes()
+
+@_checked(ids='h w')
 def write_ids(
     path: str | Path,   # .png
     ids: np.ndarray,    # (h, w) integers, 0 … 65535
@@ -463,12 +475,13 @@ def write_ids(
 ):
     "Write a label map: grey with 8 bits (16 if an id needs them), or palettised."
     ids = np.asarray(ids)
+    if ids.dtype.kind not in 'iub': raise InputError(f'`ids` = {_shown(ids)}: give whole numbers.')
     lowest, highest = ids.min(initial=0), ids.max(initial=0)
     limit = 65535 if palette is None else 255
     if lowest < 0 or highest > limit:
         raise InputError(f'{path}: only ids 0 … {limit} fit into this kind of file.')
     image = Image.fromarray(ids.astype(np.uint8 if highest < 256 else np.uint16))
-    if palette is not None: image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    if palette is not None: image.putpalette(_palette_bytes(palette))
     _save_picture(image, path)
 
 # %% ../nbs/02_files.ipynb #write-red16

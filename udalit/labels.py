@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import InputError
+from .core import InputError, _checked, _shown
 
 # %% ../nbs/01_labels.ipynb #ignore
 IGNORE = 255
@@ -29,11 +29,14 @@ def _check_space(space):
     if twice: raise InputError(f'label space {space.name}: class names used twice: {", ".join(twice)}.')
     if len(space.palette) != k:
         raise InputError(f'label space {space.name}: {k} classes but {len(space.palette)} colours.')
+    odd = [colour for colour in space.palette if not all(0 <= value < 256 for value in colour)]
+    if odd: raise InputError(f'label space {space.name}: {odd[0]} is no colour: give three values, 0 … 255.')
     used = {i for ids in (space.things, *space.protocols.values()) for i in ids}
     outside = sorted(i for i in used if not 0 <= i < k)
     if outside: raise InputError(f'label space {space.name}: class ids {outside} are outside 0 … {k - 1}.')
 
 # %% ../nbs/01_labels.ipynb #label-space
+@_checked
 @dataclass(frozen=True)
 class LabelSpace:
     "K ≥ 2 classes: names, colours, which are things, and which protocols count which of them."
@@ -83,10 +86,11 @@ def _spread_colour(i: int) -> tuple[int, int, int]:
     return tuple(round(255*v) for v in rgb)
 
 # %% ../nbs/01_labels.ipynb #make-space
+@_checked
 def make_space(
     name: str,                           # of the label space
     classes: list[str],                  # K ≥ 2 names; the index is the training id
-    palette: list[tuple] | None = None,  # K RGB colours, 0 … 255
+    palette: list[tuple[int, int, int]] | None = None,  # K RGB colours, 0 … 255
     things: list[str] = (),              # names of the countable classes
     score: list[str] = (),               # classes that count when results are compared; none: all
 ) -> LabelSpace:
@@ -120,6 +124,7 @@ def _describe_unknown(name: str, known: list[int], raw: np.ndarray) -> str:
             f'`{ids[0]} = -` ignores an id, and `{ids[0]} = NAME` makes it a class.')
 
 # %% ../nbs/01_labels.ipynb #id-table
+@_checked
 @dataclass(frozen=True)
 class IdTable:
     "How the ids, or the colours, in a data set's files become training ids."
@@ -127,6 +132,10 @@ class IdTable:
     to_train: dict[int, int] = field(hash=False)  # raw id, of any size and sign → training id
     known: tuple[int, ...] = ()  # every raw id that may occur; those not in `to_train` are ignored
     colours: dict[tuple[int, int, int], int] = field(default_factory=dict, hash=False)  # RGB → id, or IGNORE
+
+    def __post_init__(self):
+        odd = [i for i in (*self.to_train.values(), *self.colours.values()) if not 0 <= i <= IGNORE]
+        if odd: raise InputError(f'id table {self.name}: {odd[0]} is no training id: give 0 … {IGNORE}.')
 
     @cached_property
     def meaning(self) -> dict[int, int]:
@@ -171,6 +180,7 @@ SYNTHIA_IDS = IdTable(
      18: 14, 19: 15, 20: 16, 21: 3}, tuple(range(23)))
 
 # %% ../nbs/01_labels.ipynb #identity-ids
+@_checked
 def identity_ids(space: LabelSpace) -> IdTable:
     "The table of masks that hold training ids already; 255 is ignored."
     return _named_ids(space, dict(enumerate(space.classes)) | {IGNORE: None}, _chosen_colours(space))
@@ -351,6 +361,7 @@ def _read_class_list(
     return space, _named_ids(space, ids, colours)
 
 # %% ../nbs/01_labels.ipynb #read-classes
+@_checked
 def read_classes(
     path: str | Path,  # text file, one class a line: `name [R G B] [*]`, `id = name`, `id = -`
 ) -> LabelSpace:
@@ -358,11 +369,14 @@ def read_classes(
     return _read_class_list(path)[0]
 
 # %% ../nbs/01_labels.ipynb #colorize
+@_checked
 def colorize(
-    ids: np.ndarray,    # (h, w) training ids; anything ≥ K is drawn black
+    ids,                # (h, w) array or tensor of training ids; what is no class is drawn black
     space: LabelSpace,
 ) -> np.ndarray:        # (h, w, 3) uint8 RGB
     "The picture of a label map."
     table = np.zeros((256, 3), np.uint8)
     table[:len(space)] = space.palette
-    return table[np.asarray(ids)]
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in 'iu': raise InputError(f'`ids` = {_shown(ids)}: give whole numbers.')
+    return table[np.where((ids < 0) | (ids > IGNORE), IGNORE, ids)]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core import InputError
+from .core import InputError, _checked, _shown
 from .data.transforms import normalize_batch
 from .nets.tensors import upsample
 
@@ -35,12 +35,23 @@ def _device_of(model: nn.Module) -> torch.device:
     "Where the model lives (the CPU if it has no parameters)."
     return next((p.device for p in model.parameters()), torch.device('cpu'))
 
+# %% ../nbs/40_predict.ipynb #move
+def _move(model: nn.Module, device: str | torch.device | None):
+    "Move the model to a device; an `InputError` if there is none of that name. None: it stays where it is."
+    try:
+        if device is not None: model.to(device)
+    except (RuntimeError, AssertionError) as error:  # no such name, no such device, none of its kind
+        why = str(error).split('\n')[0][:100]
+        raise InputError(f'`device` = {_shown(device)}: give one there is, such as cpu ({why}).') from None
+
 # %% ../nbs/40_predict.ipynb #prepare
 def _prepare(
     model: nn.Module,
     images: Tensor,  # (b, 3, h, w) uint8, or float and normalised
 ) -> Tensor:         # (b, 3, h, w) float
     "`images` on the model's device; uint8 ones normalised as `model.normalize` says (default: ImageNet)."
+    if not isinstance(images, Tensor):  # of a batch
+        raise InputError(f'{_shown(images)}: batches are tensors (b, 3, h, w), or dicts with an "image".')
     if images.ndim != 4:
         raise InputError(f'`images` of shape {tuple(images.shape)}; (b, 3, h, w) is needed: '
                          'for one image give image[None].')
@@ -66,6 +77,7 @@ def _view_logits(
     return logits.flip(-1) if flip else logits
 
 # %% ../nbs/40_predict.ipynb #probabilities
+@_checked(images='b 3 h w')
 @torch.inference_mode()
 def probabilities(
     model: nn.Module,                    # returns logits, or something that has `.logits`
@@ -77,11 +89,11 @@ def probabilities(
     "Class probabilities at `size`, averaged over scales and flips; no training flag of the model changes."
     size = size or tuple(images.shape[-2:])
     views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
-    if not views: raise InputError('`scales` is empty; give at least one, such as (1.,).')
     total = sum(upsample(_view_logits(model, images, *view), size).softmax(1) for view in views)
     return total/len(views)
 
 # %% ../nbs/40_predict.ipynb #labels-confidence
+@_checked(probabilities='b k h w')
 def labels_and_confidence(
     probabilities: Tensor,   # (b, k, H, W)
 ) -> tuple[Tensor, Tensor]:  # (b, H, W) uint8 training ids, (b, H, W) float in [1/k, 1]
@@ -106,6 +118,7 @@ def _label_map(
     return labels_and_confidence(scores)[0]
 
 # %% ../nbs/40_predict.ipynb #entropy
+@_checked(probabilities='b k h w')
 def entropy(
     probabilities: Tensor,  # (b, k, h, w), k ≥ 2
 ) -> Tensor:                # (b, h, w) in [0, 1]
@@ -127,10 +140,10 @@ def _label_free(
     device: str | torch.device | None = None,  # the model is moved there; None = where it is
 ) -> _LabelFree:
     "Mean entropy and information score over a set of images."
-    if device is not None: model.to(device)
+    _move(model, device)
     total, mean, count = 0., 0., 0
     for batch in batches:
-        images = batch['image'] if isinstance(batch, dict) else batch
+        images = batch.get('image') if isinstance(batch, dict) else batch
         p = _view_logits(model, images).softmax(1)    # (b, k, h, w)
         total = total + entropy(p).mean((1, 2)).sum()
         mean = mean + p.mean((2, 3)).sum(0)           # (k,)
@@ -141,6 +154,7 @@ def _label_free(
     return _LabelFree(*score.nan_to_num(math.inf).tolist())  # the one wait for the device
 
 # %% ../nbs/40_predict.ipynb #mean-entropy
+@_checked
 def mean_entropy(
     model: nn.Module,
     batches: Iterable,  # of image tensors, or of dicts with 'image'

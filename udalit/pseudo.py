@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from .core import InputError, _progress_bar, read_json, write_json, writing
+from .core import InputError, _checked, _progress_bar, read_json, write_json, writing, _shown
 from .data.datasets import subset
 from .data.loaders import test_loader
 from .files import _path_of, _require_names
@@ -372,6 +372,7 @@ def _finer(
     return _read_steps(folder, names, level)[0]
 
 # %% ../nbs/41_pseudo.ipynb #label-set
+@_checked(**_WAYS)
 def label_set(
     network: nn.Module,
     dataset: Dataset,            # unlabelled
@@ -430,6 +431,7 @@ def _read_manifest(folder: str | Path, num_classes: int | None = None) -> dict:
     return manifest
 
 # %% ../nbs/41_pseudo.ipynb #pseudo-labelled
+@_checked
 class PseudoLabelled(Dataset):
     "`dataset` with the pseudo-labels of `folder`; pixels not above their class's threshold are 255, ignored."
     labelled = True
@@ -461,6 +463,14 @@ class PseudoLabelled(Dataset):
         return sample | dict(label=label, confidence=confidence)
 
 # %% ../nbs/41_pseudo.ipynb #split-set
+def _require_thresholds(labels: dict, num_classes: int):
+    "An `InputError` unless a manifest has a threshold for each class."
+    limits = labels.get('thresholds')
+    if not isinstance(limits, list) or len(limits) != num_classes:
+        raise InputError(f'`labels` = {_shown(labels)}: give what `label_set` gave, with {num_classes} '
+                         'thresholds.')
+
+@_checked
 def split_set(
     network: nn.Module,
     dataset: Dataset,      # unlabelled
@@ -471,6 +481,7 @@ def split_set(
     **how,                 # workers, progress
 ) -> dict:                 # the manifest; `easy` is Prop.
     "Store the label of easy pixels, 255 for hard ones, and all confidences. Source: PIX-2, PIX-3, PIX-4"
+    _require_thresholds(labels, len(dataset.space))
     folder, easy = Path(folder), []
     walk = _label_above(network, dataset, transform, folder, labels, alpha, what='easy and hard', **how)
     for _, stored in walk:
@@ -481,6 +492,7 @@ def split_set(
     return manifest
 
 # %% ../nbs/41_pseudo.ipynb #rank
+@_checked
 def easy_and_hard(
     entropies: dict[str, float],  # mean entropy of each image, by name
     share: float = 0.67,          # of easy images; at least one image is on each side

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from .core import InputError, _progress_bar
+from .core import InputError, _checked, _progress_bar, _shown
 from .data.datasets import Scenes, _few, _keyed, _whole, folders, subset
 from .files import _list_files, _path_of, read_image, write_ids, write_image
 from .data.loaders import test_loader
@@ -23,11 +23,13 @@ from .labels import LabelSpace
 from .predict import _device_of, _evaluating
 
 # %% ../nbs/42_restyle.ipynb #restyled
+@_checked
 def restyled(folder: str | Path, space: LabelSpace) -> Scenes:
     "The images that `restyle_set` left in `folder`, with their labels."
     return folders(Path(folder)/'images', Path(folder)/'labels', space)
 
 # %% ../nbs/42_restyle.ipynb #restyle-set
+@_checked
 def restyle_set(
     translator: nn.Module,   # its `translate` takes (b, 3, h, w) uint8 and gives the same
     dataset: Dataset,        # labelled
@@ -37,6 +39,8 @@ def restyle_set(
     progress: bool = True,
 ) -> Scenes:                 # what was painted
     "Paint every image and put its label beside it; a pair that is there already stays. Source: ISIA-ALG1"
+    if not hasattr(translator, 'translate'):
+        raise InputError(f'`translator` = {_shown(translator)}: give a network with a method `translate`.')
     images, labels, device = Path(folder)/'images', Path(folder)/'labels', _device_of(translator)
     todo = [i for i, name in enumerate(dataset.names) if not _path_of(name, images).exists()]
     batches = test_loader(subset(dataset, indices=todo), Preprocess(size), 1, workers) if todo else ()

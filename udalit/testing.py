@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .core import InputError
+from .core import InputError, _checked, _require_kind, _require_value
 from .labels import IGNORE
 from .losses.terms import Term
 from .nets.generators import Maps
@@ -43,6 +43,8 @@ def _image_labels(truth: Tensor, stride: int, ignored: float, generator=None) ->
     return labels.masked_fill(torch.rand(labels.shape, generator=generator) < ignored, IGNORE)
 
 # %% ../nbs/31_testing.ipynb #toy-pass
+@_checked(batch=(1, 10**5), stride=(1, 2**10), ignored=(0, 1), labels=('random', 'ignored'),
+          device=('cpu', 'cuda', 'meta'))
 def toy_pass(
     batch: int = 2,                      # images
     num_classes: int = 5,                # K ≥ 2
@@ -62,6 +64,8 @@ def toy_pass(
     "Random images, features and logits to try a loss on; features and logits of every head gather gradients."
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     present = [c for c in range(num_classes) if c not in absent]
+    if not present or len(present) + len(set(absent)) > num_classes:
+        raise InputError(f'`absent` = {absent}: give some of the ids 0 to {num_classes - 1}, not all.')
     truth, predicted = _scene(batch, size, present, generator)
 
     def leaf(maps): return maps.bfloat16().to(device, dtype).requires_grad_()
@@ -312,6 +316,7 @@ class _Table(dict):
         return '\n'.join(f'{item:<{width}}  {found}' for item, found in self.items())
 
 # %% ../nbs/31_testing.ipynb #check-term
+@_checked
 def check_term(
     build: Callable,             # (num_classes, channels of the features) → a new Term for them
     make: Callable = toy_pass,   # what draws a pass; takes the arguments of `toy_pass`
@@ -319,9 +324,11 @@ def check_term(
 ) -> dict[str, str]:             # what each item found
     "Try a loss on what training will show it; an `AssertionError` names the item that failed, and why."
     found = _Table()
+    _require_kind('build(5, 4)', build(5, 4), Term)
+    for item in skip: _require_value('skip', item, str, tuple(_MENU))
     for item, check in _MENU.items():
         if item in skip: continue
-        with torch.random.fork_rng(devices=[]), _when(f'{build(5, 4)._get_name()}, {item}'):
+        with torch.random.fork_rng(devices=[]), _when(f'{type(build(5, 4)).__name__}, {item}'):
             torch.manual_seed(0)
             found[item] = check(build, make)
     return found

@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from ..core import InputError, digest, _file_digest, _progress_bar
+from ..core import InputError, _checked, digest, _file_digest, _progress_bar, _require_kind
 from ..files import _IMAGE_SUFFIXES, _image_size, _is_whole, _list_files, _look_through, _own_span
 from ..files import _read_mask, _read_red16, read_image
 from ..labels import (CAMVID, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
@@ -43,6 +43,7 @@ def _unique_names(paths: list[str]) -> list[str]:
     return names
 
 # %% ../../nbs/data/11_datasets.ipynb #scenes
+@_checked
 class Scenes(Dataset):
     "Images, perhaps with label maps, as samples `dict(image, [label], name)`."
     def __init__(self,
@@ -85,9 +86,8 @@ class Scenes(Dataset):
     def require_size(self, i: int, image: tuple[int, int], label: tuple[int, int]):
         "An `InputError` unless the (width, height) of image and label agree."
         if image != label:
-            raise InputError(f'{self.labels[i]}: the label is {label[0]}×{label[1]} '
-                             f'but its image {self.images[i]} is {image[0]}×{image[1]}. '
-                             'Resize the label without mixing ids (nearest), or leave the pair out.')
+            raise InputError(f'{self.labels[i]}: the label is {label[0]}×{label[1]} but its image '
+                             f'{self.images[i]} is {image[0]}×{image[1]}. Resize the label (nearest).')
 
 # %% ../../nbs/data/11_datasets.ipynb #keyed
 def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
@@ -150,6 +150,7 @@ def _find_images(
 # %% ../../nbs/data/11_datasets.ipynb #gta5
 _GTA5_MISMATCHED = ('15188', '17705')
 
+@_checked
 def gta5(
     root: str | Path,               # holds images/ and labels/
     labelled: bool = True,
@@ -165,6 +166,7 @@ def gta5(
     return Scenes(*files, CITYSCAPES, GTA5_IDS, name='gta5', places=(root,))
 
 # %% ../../nbs/data/11_datasets.ipynb #synthia
+@_checked
 def synthia(
     root: str | Path,             # holds RGB/ and GT/LABELS/
     lanes_as_road: bool = False,  # lane marking is road instead of ignored
@@ -180,6 +182,7 @@ def synthia(
     return Scenes(*files, CITYSCAPES, ids, _read_red16, 'synthia', places=(root,))
 
 # %% ../../nbs/data/11_datasets.ipynb #cityscapes
+@_checked(split=('train', 'val', 'test'))
 def cityscapes(
     root: str | Path,  # holds leftImg8bit/ and, if labels are wanted, gtFine/
     split: str,        # 'train', 'val' or 'test'
@@ -213,6 +216,7 @@ def _camvid_sequences(root: Path, splits: tuple[str, ...] = ('train', 'val', 'te
 # %% ../../nbs/data/11_datasets.ipynb #camvid
 _CAMVID_IDS = IdTable('camvid', identity_ids(CAMVID).to_train, known=tuple(range(12)))  # 11: void
 
+@_checked
 def camvid(
     root: str | Path,                                # holds train/, trainannot/, val/, …
     splits: str | tuple[str, ...] = 'train',         # 'train', 'val', 'test'
@@ -222,6 +226,7 @@ def camvid(
     "CamVid, 11 classes."
     root, splits = Path(root), (splits,) if isinstance(splits, str) else tuple(splits)
     sequences = (sequences,) if isinstance(sequences, str) else sequences
+    if not splits: raise InputError('`splits` = (): give train, val or test.')
     images, labels = [], []
     for split in splits:
         found = _camvid_split(root, split, sequences, labelled)
@@ -259,6 +264,7 @@ def _find_scenes(folder: str | Path, pattern: str, what: str) -> tuple[dict[str,
     return found, left_out
 
 # %% ../../nbs/data/11_datasets.ipynb #folders
+@_checked
 def folders(
     images: str | Path,               # folder of images, with sub-folders
     masks: str | Path | None = None,  # folder of id masks; None: unlabelled
@@ -303,6 +309,7 @@ def _name_of(dataset: Dataset) -> str:
     "What a data set calls itself, else its class."
     return getattr(dataset, 'name', type(dataset).__name__)
 
+@_checked
 def subset(
     dataset: Dataset,
     count: int | None = None,          # so many, drawn without replacement
@@ -310,9 +317,11 @@ def subset(
     seed: int = 0,                     # of the draw
 ) -> _Subset:
     "A part of `dataset`, in the data set's order."
+    outside = [i for i in indices or () if not -len(dataset) <= i < len(dataset)]
+    if outside: raise InputError(f'`indices` holds {outside[0]}: there are {len(dataset)} samples.')
     if indices is None:
-        if not 0 < count <= len(dataset):
-            raise InputError(f'a subset of {count} samples of {len(dataset)} is not possible.')
+        if not 0 < (count or 0) <= len(dataset):
+            raise InputError(f'`count` = {count}: give 1 to {len(dataset)}, or `indices`.')
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
         indices = sorted(order[:count].tolist())
     return _Subset(dataset, list(indices))
@@ -325,6 +334,13 @@ def _whole(dataset: Dataset) -> tuple[Dataset, list[int]]:
         indices = [dataset.indices[i] for i in indices]
         dataset = dataset.dataset
     return dataset, list(indices)
+
+# %% ../../nbs/data/11_datasets.ipynb #described
+def _require_described(place: str, dataset: Dataset):
+    "An `InputError` unless a data set, given as `place`, says what its samples are."
+    for name, kind in dict(space=LabelSpace, labelled=bool).items():
+        _require_kind(f'{place}.{name}', getattr(dataset, name, None), kind)
+    if hasattr(dataset, 'names'): _require_kind(f'{place}.names', dataset.names, Iterable)
 
 # %% ../../nbs/data/11_datasets.ipynb #places
 def _places(*datasets: Dataset) -> list[str]:
@@ -403,6 +419,7 @@ class _Report:
         return '\n'.join(lines)
 
 # %% ../../nbs/data/11_datasets.ipynb #check
+@_checked(workers=(1, 2**10))
 def check(
     dataset: Dataset,
     full: bool = False,     # decode every image too, not only its header and end
@@ -491,6 +508,7 @@ def _describe_files(dataset: Scenes, indices: list[int], times: bool = False) ->
     return [part for i, row in zip(indices, rows) for part in (dataset.names[i], *row)]
 
 # %% ../../nbs/data/11_datasets.ipynb #fingerprint
+@_checked
 def fingerprint(
     dataset: Dataset,
     times: bool = False,  # is a file that was written again another one? Then nothing is read

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ..core import InputError, derive
+from ..core import InputError, _checked, derive, _shown
 from ..labels import IGNORE
 
 # %% ../../nbs/data/13_loaders.ipynb #seeded
@@ -123,20 +123,32 @@ def _num_classes(dataset: Dataset) -> int | None:
         if getattr(dataset, 'space', None) is not None: return len(dataset.space)
         dataset = getattr(dataset, 'dataset', None)
 
-def _require_sample(sample: dict, classes: int | None = None):
-    "An `InputError` unless a sample's image is (3, h, w) uint8 and its label (h, w) shows known ids only."
-    image, label, name = sample['image'], sample.get('label'), sample['name']
-    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
-        raise InputError(f'{name}: the image is {tuple(image.shape)} {image.dtype}; a data set gives '
+def _require_form(sample: dict):
+    "An `InputError` unless a sample has a name, an image (3, h, w) uint8 and, if any, a label (h, w)."
+    if not isinstance(sample, dict) or not isinstance(sample.get('name'), str):
+        raise InputError(f'the data set gave {_shown(sample)}; a sample is a dict with image, name, which is '
+                         'a string, and, where there is one, label.')
+    image, label, name = sample.get('image'), sample.get('label'), sample['name']
+    if not _is_tensor(image, 3) or image.dtype != torch.uint8 or len(image) != 3:
+        raise InputError(f'{name}: the image is {_shown(image)}; a data set gives a tensor '
                          '(3, h, w) torch.uint8: RGB, grey levels 0 … 255.')
-    if label is None: return
-    if label.ndim != 2 or label.is_floating_point() or label.dtype == torch.bool:
-        raise InputError(f'{name}: the label is {tuple(label.shape)} {label.dtype}; a data set gives (h, w) '
+    if 'label' not in sample: return
+    if not _is_tensor(label, 2) or label.is_floating_point() or label.dtype == torch.bool:
+        raise InputError(f'{name}: the label is {_shown(label)}; a data set gives a tensor (h, w) of '
                          'whole numbers, the ids of classes.')
+
+def _require_sample(sample: dict, classes: int | None = None, labelled: bool = False):
+    "An `InputError` unless a sample is of this form, and its label, which may be wanted, shows known ids."
+    _require_form(sample)
+    label, name = sample.get('label'), sample['name']
+    if label is None and labelled: raise InputError(f'{name}: the data set is `labelled`, and gave no label.')
+    if label is None: return
     wrong = label[(label < 0) | (label >= (classes or IGNORE)) & (label != IGNORE)]
     if wrong.numel():
         raise InputError(f'{name}: the label has the id {wrong[0].item()}, and there are {classes or IGNORE} '
                          f'classes: give ids from 0 on, and {IGNORE} for what is ignored.')
+
+def _is_tensor(value, dims: int) -> bool: return isinstance(value, torch.Tensor) and value.ndim == dims
 
 # %% ../../nbs/data/13_loaders.ipynb #careful
 class _Careful(Dataset):
@@ -183,6 +195,10 @@ def _leave_signals(worker: int):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
 
+def _require_rank(rank: int, world: int):
+    "An `InputError` unless this is the rank of one of `world` processes."
+    if rank >= world: raise InputError(f'`rank` = {rank}: {world} processes have the ranks 0 to {world - 1}.')
+
 def _make_loader(dataset: Dataset, batches: Sampler, workers: int) -> _Batches:
     "torch's loader with our settings."
     if workers < 0: raise InputError(f'`workers` = {workers}: give 0 (this process reads), or more.')
@@ -191,6 +207,7 @@ def _make_loader(dataset: Dataset, batches: Sampler, workers: int) -> _Batches:
         pin_memory=torch.cuda.is_available(), persistent_workers=workers > 0, generator=torch.Generator(),
         worker_init_fn=_leave_signals))
 
+@_checked(start=(0, 2**62))
 def endless_loader(
     dataset: Dataset,
     transform: Callable,           # sample → sample, such as `Preprocess`
@@ -203,6 +220,7 @@ def endless_loader(
     ordered: Callable = _shuffled,  # (N, generator) → N indices of samples, for one epoch
 ) -> Iterator[dict]:               # image (b, 3, h, w) uint8, [label (b, h, w) uint8], name: list
     "Training batches without end, the same for any number of workers."
+    _require_rank(rank, world)
     stream = _Endless(dataset, transform, seed, ordered, batch_size)
     return iter(_make_loader(stream, _Positions(batch_size, start, rank, world), workers))
 
@@ -214,8 +232,12 @@ class _Mapped(Dataset):
 
     def __len__(self): return len(self.dataset)
 
-    def __getitem__(self, i: int) -> dict: return self.transform(self.dataset[i])
+    def __getitem__(self, i: int) -> dict:
+        sample = self.dataset[i]
+        _require_form(sample)
+        return self.transform(sample)
 
+@_checked
 def test_loader(
     dataset: Dataset,
     transform: Callable,  # such as `Preprocess(size, resize_label=False)`
@@ -226,6 +248,7 @@ def test_loader(
 ) -> _Batches:            # as `endless_loader`'s; labels of different sizes are a list
     "Every sample once, in order; has a length."
     if len(dataset) == 0: raise InputError(f'{dataset}: no samples to test on.')
+    _require_rank(rank, world)
     mine = range(rank, len(dataset), world)
     batches = [list(mine[i:i + batch_size]) for i in range(0, len(mine), batch_size)]
     return _make_loader(_Mapped(dataset, transform), batches, workers)

@@ -14,15 +14,16 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from ..core import InputError, _require_memory, _require_space
+from ..core import InputError, _checked, _require_memory, _require_space
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
-from .datasets import camvid, cityscapes, folders, gta5, synthia
+from .datasets import camvid, cityscapes, folders, gta5, synthia, _require_described
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
 from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
 from ..worlds.written import ensure_aerial, ensure_streets, _ensure_game
 
 # %% ../../nbs/data/18_tasks.ipynb #task
+@_checked
 @dataclass(frozen=True)
 class Task:
     "Two domains, a test set, and the sizes (width, height) at which the network sees them."
@@ -41,6 +42,7 @@ class Task:
     also: dict[str, Dataset] = field(default_factory=dict)   # further test sets by name, scored apart
 
     def __post_init__(self):
+        for part, dataset in self.parts().items(): _require_described(part, dataset)
         if self.target.labelled:
             raise InputError(f'{self.name}: the target must come without labels, `labelled=False`.')
         for part in ('source', 'test'):
@@ -266,8 +268,9 @@ def _as_drawn(task: Task, name: str, size: tuple[int, int]) -> Task:
     return replace(task, name=name, source_size=size, target_size=size, protocols=protocols, game=False,
                    allow_unseen=True, published={})
 
+@_checked(train=(1, 10**6), test=(1, 10**6))
 def streets(
-    data: str | Path,                     # the scenes are kept in a folder of their own in here
+    data: str | Path | None,              # the scenes are kept in a folder of their own in here
     size: tuple[int, int] = (192, 96),    # (width, height) drawn
     train: tuple[int, int] = (400, 400),  # source and target images
     test: int = 100,                      # test images
@@ -349,6 +352,11 @@ def _find_drawn(name: str, data: str | Path, size: tuple[int, int] | None) -> Ta
     read = dict(streets=_gta5_cityscapes, aerial=_own_folders)[name]
     return _as_drawn(read(world), name, size)
 
+def _require_task(name: str):
+    "An `InputError` unless there is a task of that name."
+    if name not in TASKS: raise InputError(f'no task "{name}". There are: {", ".join(TASKS)}.')
+
+@_checked(classes=(2, 254))
 def find_task(
     name: str,                            # one of `TASKS`
     data: str | Path | None = None,       # ROOT, which holds one folder per data set
@@ -360,7 +368,7 @@ def find_task(
     drawn: str | Path | None = None,      # for drawn scenes where `data` holds real images; None: `data`
 ) -> Task:
     "The task of that name, ready to be trained on."
-    if name not in TASKS: raise InputError(f'no task "{name}". There are: {", ".join(TASKS)}.')
+    _require_task(name)
     if size is not None and min(size) < 32: raise InputError(f'`size` = {size}: 32×32 is the least.')
     open_task = TASKS[name][1]
     if name == 'folders': open_task = partial(open_task, bands=bands, allow_unseen=allow_unseen)

@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from ..core import InputError
+from ..core import InputError, _checked
 from ..labels import IGNORE
 
 # %% ../../nbs/data/12_transforms.ipynb #normalize
@@ -123,6 +123,11 @@ def _cropped(size: tuple[int, int]) -> Callable:
     width, height = size
     return v2.RandomCrop((height, width))
 
+def _jitter(amounts: tuple[float, ...]) -> Callable:
+    "A step that changes brightness, contrast, saturation and hue."
+    try: return v2.ColorJitter(*amounts)
+    except ValueError as error: raise InputError(f'`jitter` = {amounts}: {error}.') from None
+
 def _as_plain(sample: dict) -> dict:
     "Image and label as plain tensors."
     return {key: value.as_subclass(torch.Tensor) if isinstance(value, torch.Tensor) else value
@@ -147,6 +152,7 @@ class _OwnSize(_Resize):
         return self.resized(sample, size, size)
 
 # %% ../../nbs/data/12_transforms.ipynb #preprocess
+@_checked
 class Preprocess:
     "Make a training or test sample of a scene: uint8 image (3, H, W), uint8 label (H, W), name."
     def __init__(self,
@@ -159,9 +165,6 @@ class Preprocess:
         crop: tuple[int, int] | None = None,  # (width, height) of a random part; a smaller side stays whole
         own_size: bool = False,     # take the part from the image as it is, not resized
     ):
-        for sides in (size, crop or size):
-            if len(sides) != 2 or min(sides) < 1:
-                raise InputError(f'`size` = {sides}: give (width, height), both at least 1.')
         if not resize_label and (flip or scales or crop):
             raise InputError('a label at its own size, `resize_label=False`, allows no `flip`, no `scales`, '
                              'no `crop`.')
@@ -174,7 +177,7 @@ class Preprocess:
         if scales and not alone: self.steps.append(_keep_size(size))
         if crop: self.steps.append(_cropped(crop if own_size else (min(a, b) for a, b in zip(size, crop))))
         if flip: self.steps.append(v2.RandomHorizontalFlip())
-        if jitter: self.steps.append(v2.ColorJitter(*jitter))
+        if jitter: self.steps.append(_jitter(jitter))
         self.steps.append(_as_plain)
 
     def __call__(self, sample: dict) -> dict:
@@ -199,6 +202,7 @@ AUGMENTATIONS = {
     'fada-student': dict(source={}, target=dict(jitter=_JITTER, scales=(1., 3.), flip=True)),
 }
 
+@_checked(domain=('source', 'target'))
 def preprocess(
     size: tuple[int, int],   # (width, height)
     name: str = 'plain',     # a key of `AUGMENTATIONS`

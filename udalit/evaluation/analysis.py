@@ -18,8 +18,8 @@ from sklearn.manifold import TSNE
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, derive, _progress_bar
-from ..data.datasets import subset
+from ..core import InputError, _checked, derive, _progress_bar
+from ..data.datasets import subset, _require_described
 from ..data.loaders import test_loader
 from ..data.transforms import Preprocess
 from ..labels import LabelSpace
@@ -99,6 +99,7 @@ def _look(
     return seen.features, _at_stride(ids.to(seen.features.device), seen.features.shape[-2:])
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #walk
+@_checked
 def _walk(
     network: nn.Module,                # images → `Maps`
     dataset: Dataset,
@@ -111,6 +112,7 @@ def _walk(
     progress: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # (b, c, h, w), (b, h, w) training ids
     "Features and classes of a data set, batch by batch."
+    _require_described('dataset', dataset)
     name = getattr(dataset, 'name', 'data set')
     if isinstance(labels, str) and labels not in ('truth', 'predicted'):
         raise InputError(f"`labels={labels!r}`: give 'truth', 'predicted', or a network that predicts them.")
@@ -141,6 +143,7 @@ def _collect(
     return _Centres(statistics.centres.cpu(), statistics.counts.cpu(), statistics.spread.cpu())
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #class-centres
+@_checked
 def class_centres(
     network: nn.Module,        # images → `Maps`
     dataset: Dataset,
@@ -175,6 +178,7 @@ def _domain_distance(
     return (in_source - in_target).norm(dim=1)
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #clan-ccd
+@_checked
 def clan_ccd(
     network: nn.Module,        # images → `Maps`
     initial: nn.Module,        # the same network before any training: CLAN's is pre-trained on ImageNet
@@ -192,6 +196,7 @@ def clan_ccd(
     return now/before
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #intra-over-inter
+@_checked(centres='k c', spread='k')
 def intra_over_inter(
     centres: Tensor,       # (K, c)
     spread: Tensor,        # (K,) mean ‖x − μ‖², or mean ‖x − μ‖ if not `squared`
@@ -221,6 +226,7 @@ def _mean_distances(
     return sums[0, :k]/sums[1, :k]
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #fada-ccd
+@_checked
 def fada_ccd(
     network: nn.Module,        # images → `Maps`
     source: Dataset,           # labelled
@@ -254,6 +260,7 @@ def _common(values: dict[str, Tensor], space: LabelSpace) -> tuple[np.ndarray, n
     return ids, table[:, ids]
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #bars
+@_checked
 def ccd_bars(
     values: dict[str, Tensor],            # network → (K,) distances, such as `clan_ccd` or `fada_ccd` gives
     space: LabelSpace,
@@ -299,6 +306,7 @@ class _Embedding(NamedTuple):
     domains: np.ndarray  # (n,) names
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #embed
+@_checked(points=(1, 10**6))
 def embed(
     network: nn.Module,            # images → `Maps`
     datasets: dict[str, Dataset],  # domain → data set; the first is the source and has labels
@@ -311,6 +319,7 @@ def embed(
     **options,                     # batch_size, workers, progress
 ) -> _Embedding:
     "Features of some classes and all domains, in two dimensions by t-SNE. Source: CLAN-CCD"
+    if not datasets: raise InputError('`datasets` = {}: give one or more, the source first.')
     found = []
     for i, (domain, dataset) in enumerate(datasets.items()):
         batches = _walk(network, dataset, size, count, seed, labels if i else 'truth', **options)
@@ -319,10 +328,11 @@ def embed(
     if len(x) < 4:
         raise InputError(f'{len(x)} pixels of the classes {tuple(classes)}; t-SNE needs 4. '
                          'Ask for more images or other classes.')
-    xy = TSNE(2, init='pca', perplexity=min(30, len(x)/4), random_state=seed).fit_transform(x)
+    xy = TSNE(2, init='pca', perplexity=min(30, len(x)/4), random_state=seed % 2**32).fit_transform(x)
     return _Embedding(xy, ids, np.repeat(list(datasets), [len(y) for _, y in found]))
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #picture
+@_checked(width=(.1, 100))
 def embedding_picture(
     embeddings: dict[str, _Embedding],  # title → points; a panel for each
     space: LabelSpace,

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, _claim, _progress_bar, _require_apart
-from ..data.datasets import _places
+from ..core import InputError, _checked, _claim, _progress_bar, _require_apart
+from ..data.datasets import _places, _require_described
 from ..files import _path_of, write_ids
 from ..data.loaders import test_loader
 from ..data.transforms import _as_plain, _resize_image, resize_label
 from ..labels import LabelSpace
-from ..predict import _label_map
+from ..predict import _label_map, _move
 from .metrics import Confusion, Protocol, Scores
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #sizing
@@ -41,6 +41,7 @@ class _Sizing:
         return _as_plain(resized)
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #predictions
+@_checked
 def predictions(
     model: nn.Module,
     dataset: Dataset,                          # samples with 'image', 'name', perhaps 'label'
@@ -68,6 +69,7 @@ def predictions(
 def _require_comparable(model: nn.Module, dataset: Dataset):
     "An `InputError` unless `dataset` has labels of as many classes as `model` knows."
     name = getattr(dataset, 'name', 'data set')
+    _require_described('dataset', dataset)
     if not dataset.labelled:
         raise InputError(f'{name}: has no labels to compare with; `predictions` needs none, `evaluate` does.')
     known = getattr(model, 'num_classes', len(dataset.space))
@@ -86,6 +88,7 @@ def _save_maps(folder: str | Path, names: list[str], ids: Tensor, space: LabelSp
     for name, one in zip(names, ids.cpu().numpy()): write_ids(_path_of(name, folder), one, space.palette)
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #evaluate
+@_checked(seeds=(1, 10**6))
 def evaluate(
     model: nn.Module,
     dataset: Dataset,                          # labelled; `dataset.space` names the classes
@@ -105,7 +108,7 @@ def evaluate(
     "Scores of `model` on `dataset`, with the protocol they were measured by. Source: ISIA-14"
     _require_comparable(model, dataset)
     if save is not None: _claim_maps(save, dataset)
-    if device is not None: model.to(device)
+    _move(model, device)
     confusion = Confusion(len(dataset.space))
     found = predictions(model, dataset, size, label_size, scales, flip, batch_size, workers, progress)
     for names, ids, labels in found:

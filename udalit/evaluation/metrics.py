@@ -10,15 +10,17 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import InputError
+from ..core import InputError, _checked, _shown
 from ..labels import IGNORE, LabelSpace
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #as-bytes
 def _as_bytes(ids: Tensor) -> Tensor:
     "Ids of any integer type as uint8; what does not fit becomes 254, which is never a class."
+    if not isinstance(ids, (Tensor, np.ndarray)): raise InputError(f'ids are a tensor, not {_shown(ids)}.')
     ids = torch.as_tensor(ids)
     if ids.is_floating_point() or ids.dtype == torch.bool:
         raise InputError(f'ids of type {ids.dtype}; integers are needed.')
@@ -37,6 +39,7 @@ def _count_pairs(
     return counts.scatter_add_(0, pairs.long(), counts.new_ones(1).expand(len(pairs)))
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #confusion
+@_checked
 class Confusion:
     "Counts pixels by true and predicted class over a whole set, wherever the maps live. Source: ISIA-14"
     def __init__(self,
@@ -74,6 +77,7 @@ class Confusion:
                              '(255 = ignored). Do model, label space and label files belong together?')
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #iou
+@_checked(confusion='k k')
 def iou(
     confusion: Tensor,  # (K, K) counts: rows truth, columns prediction
 ) -> Tensor:            # (K,) float64 in [0, 1], NaN where a class is in neither truth nor prediction
@@ -93,6 +97,7 @@ def _mean_iou(
     return chosen.nanmean().item()
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #protocol
+@_checked(seeds=(1, 10**6), images=(0, 10**9))
 @dataclass(frozen=True)
 class Protocol:
     "How an mIoU was measured; its text stands beside the number."
@@ -121,12 +126,18 @@ def _scales_text(scales: tuple[float, ...]) -> str:
     return 'single scale' if scales[0] == 1 else f'scale {scales[0]:g}'
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #scores
+@_checked(confusion='k k')
 @dataclass(frozen=True, eq=False)
 class Scores:
     "The outcome of an evaluation: all in percent, all from one confusion matrix. Source: ISIA-14"
     confusion: Tensor                               # (K, K) counts: rows truth, columns prediction
     space: LabelSpace                               # names, and the protocols that count classes
     protocol: Protocol = field(default_factory=Protocol)
+
+    def __post_init__(self):
+        if len(self.confusion) != len(self.space):
+            raise InputError(f'`confusion` = {_shown(self.confusion)}: {self.space.name} has '
+                             f'{len(self.space)} classes.')
 
     @cached_property
     def iou(self) -> Tensor:
@@ -166,6 +177,7 @@ def _mean_text(scores: Scores, name: str) -> str:
     return text if present == len(counted) else f'{text} ({present} present)'
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #nam
+@_checked
 def nam(
     adapted: float,      # mIoU after adaptation
     source_only: float,  # mIoU without

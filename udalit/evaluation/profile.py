@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..core import InputError
+from ..core import _checked
 from ..labels import CITYSCAPES, LabelSpace
 from ..losses.terms import Setup
 from ..methods.catalogue import find_method, settings_for
@@ -115,6 +115,7 @@ def _train_once(
     return trainer, trainer.step(iter([(source, target)]*settings.accumulate))
 
 # %% ../../nbs/evaluation/76_profile.ipynb #profile
+@_checked(images=(1, 10**6))
 def profile(
     method: str | Method = 'source',      # its heads; its stages where training is measured
     backbone: str = 'resnet101',          # a key of `BACKBONES`
@@ -127,7 +128,6 @@ def profile(
 ) -> dict:  # parameters, macs, images_per_second, memory and training_memory in bytes; None: not measured
     "What a method's network costs. Source: ISIA+AIM, Table XV"
     _require_device(options.device)
-    if images < 1: raise InputError(f'`images` = {images}: give 1 or more.')
     method, device = find_method(method), _new_accelerator(options).device
     settings = settings_for(backbone, method, **changes)
     with torch.device('meta'): counted = deeplab_v2(backbone, len(space), **settings.of_network())

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..core import write_text, writing
+from ..core import InputError, _checked, write_text, writing
 from .results import _Html
 from .show import _png
 
 # %% ../../nbs/evaluation/75_report.ipynb #figure-to-png
+@_checked(dpi=(1, 2000))
 def figure_to_png(
     figure: Figure,
     path: str | Path,  # .png
@@ -78,12 +79,14 @@ _PAGE = '''<!DOCTYPE html>
 </html>
 '''
 
+@_checked
 def html_report(
     path: str | Path,       # .html
     title: str,
     sections: list[tuple],  # (heading, part, part, …); a part is a Figure, the Path of a PNG, Html, or text
 ):
     "Write one self-contained HTML page, whole or not at all."
+    if not all(sections): raise InputError('`sections`: each has a heading; one is empty.')
     body = []
     for heading, *parts in sections:
         body += [f'<h2>{html.escape(heading)}</h2>', *map(_part_html, parts)]

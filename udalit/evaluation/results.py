@@ -7,13 +7,13 @@ __all__ = ['score_rows', 'read_results', 'write_results', 'results_text', 'seeds
 
 # %% ../../nbs/evaluation/72_results.ipynb #imports
 import contextlib, csv, html, io, math, re, statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..core import InputError, write_text
+from ..core import InputError, _checked, write_text
 from .metrics import Scores
 
 # %% ../../nbs/evaluation/72_results.ipynb #columns
@@ -40,6 +40,7 @@ def _checkpoint_text(
     return checkpoint if tuple(scales) == (1,) else f'{checkpoint} at {sizes}'
 
 # %% ../../nbs/evaluation/72_results.ipynb #score-rows
+@_checked
 def score_rows(
     scores: Scores,
     method: str,
@@ -70,6 +71,7 @@ def _parse_cell(column: str, cell: str) -> str | int | float | None:
     return float(cell) if cell else None
 
 # %% ../../nbs/evaluation/72_results.ipynb #read-results
+@_checked
 def read_results(
     path: str | Path,  # CSV: method, task, stage, seed, checkpoint, protocol, miou, then classes
 ) -> list[dict]:       # rows; seed int, scores float, None where empty
@@ -90,13 +92,17 @@ def read_results(
         raise InputError(f'{path}: line {reader.line_num} is broken. Mend or delete it.') from None
 
 # %% ../../nbs/evaluation/72_results.ipynb #merge-rows
+def _require_rows(rows: list[dict], keys: tuple[str, ...] = (*_KEYS, 'miou')):
+    "An `InputError` unless rows of results have these columns."
+    missing = {key for row in rows for key in keys if key not in row}
+    if missing: raise InputError(f'`rows`: a row of results lacks {", ".join(sorted(missing))}.')
+
 def _merge_rows(
     old: list[dict],
     new: list[dict],
 ) -> list[dict]:
     "`old` rows, those with the keys of a `new` one replaced by it; then the rest of `new`."
-    missing = {key for row in new for key in (*_KEYS, 'miou') if key not in row}
-    if missing: raise InputError(f'a row of results lacks {", ".join(sorted(missing))}.')
+    _require_rows(new)
     return list({tuple(str(row[key]) for key in _KEYS): row for row in (*old, *new)}.values())
 
 # %% ../../nbs/evaluation/72_results.ipynb #write-rows
@@ -134,6 +140,7 @@ def _locked(
         lock.release()
 
 # %% ../../nbs/evaluation/72_results.ipynb #write-results
+@_checked
 def write_results(
     path: str | Path,   # CSV; made if missing
     rows: list[dict],   # as `score_rows` gives them
@@ -163,6 +170,7 @@ def _summarize(
     rows: list[dict],  # rows of results
 ) -> list[_Summary]:    # in the order of their first row
     "Mean and standard deviation over seeds."
+    _require_rows(rows)
     groups = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in _KEYS if key != 'seed'), []).append(row)
@@ -207,6 +215,7 @@ def _aligned(cells: list[list[str]], left: int) -> str:
     return '\n'.join(lines)
 
 # %% ../../nbs/evaluation/72_results.ipynb #results-text
+@_checked
 def results_text(
     rows: list[dict],      # rows of results
     note: str = '',        # printed under the tables: the protocol line
@@ -242,11 +251,13 @@ def _difference_text(
     return text
 
 # %% ../../nbs/evaluation/72_results.ipynb #seeds-text
+@_checked
 def seeds_text(
     rows: list[dict],             # rows of results of one task, checkpoint and protocol
-    pairs: Iterable[tuple] = (),  # of ('method', 'stage'), or ('method', 'stage', 'class') for a class's IoU
+    pairs: list[tuple[tuple, tuple]] = (),  # of ('method', 'stage'), or with a class, for its IoU
 ) -> str:
     "mIoU of each stage and seed; below, the differences of `pairs` at equal seeds, with mean and deviation."
+    _require_rows(rows, ('method', 'stage', 'seed', 'miou'))
     found = {(row['method'], row['stage'], row['seed']): row for row in rows}
     seeds = sorted({seed for *_, seed in found})
     cells = [['', '', *(f'seed {seed}' for seed in seeds)]]
@@ -300,6 +311,7 @@ class _Html(str):
     "HTML that a notebook shows as such."
     def _repr_html_(self): return str(self)
 
+@_checked
 def results_html(
     rows: list[dict],                          # rows of results
     note: str = '',                            # under the tables: the protocol line

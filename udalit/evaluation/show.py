@@ -16,9 +16,9 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from ..core import InputError
+from ..core import InputError, _checked, _require_value, _shown
 from ..labels import LabelSpace, colorize
-from .results import _class_columns, _class_name, _Summary, _summarize
+from .results import _class_columns, _class_name, _require_rows, _Summary, _summarize
 
 # %% ../../nbs/evaluation/73_show.ipynb #sheet
 def _png(figure: Figure, dpi: int = 130) -> bytes:
@@ -54,12 +54,10 @@ def _pixels(
     image,           # tensor (3, h, w) or array (h, w, 3); uint8, or float (stretched between its extremes)
 ) -> np.ndarray:     # (h, w, 3) uint8 RGB
     "What can be drawn of an image."
-    if isinstance(image, torch.Tensor):
-        pixels = image.detach().cpu().float().permute(1, 2, 0).numpy()
-    else:
-        pixels = np.asarray(image, np.float32)
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise InputError(f'a picture of shape {pixels.shape}; give a tensor (3, h, w) or an array (h, w, 3).')
+    is_tensor = isinstance(image, torch.Tensor)
+    if not hasattr(image, 'dtype') or image.ndim != 3 or image.shape[0 if is_tensor else 2] != 3:
+        raise InputError(f'`image` = {_shown(image)}; give a tensor (3, h, w) or an array (h, w, 3).')
+    pixels = image.detach().cpu().float().permute(1, 2, 0).numpy() if is_tensor else image.astype(np.float32)
     if image.dtype not in (torch.uint8, np.uint8):
         low, high = pixels.min(), pixels.max()
         pixels = 255*(pixels - low)/(high - low if high > low else 1)
@@ -68,8 +66,12 @@ def _pixels(
 # %% ../../nbs/evaluation/73_show.ipynb #overlay
 def _ids(label) -> np.ndarray:
     "A label map as an array (h, w)."
-    return label.detach().cpu().numpy() if isinstance(label, torch.Tensor) else np.asarray(label)
+    ids = label.detach().cpu().numpy() if isinstance(label, torch.Tensor) else np.asarray(label)
+    if ids.ndim != 2 or ids.dtype.kind not in 'iu':
+        raise InputError(f'`label` = {_shown(label)}; give a tensor or an array (h, w) of class ids.')
+    return ids
 
+@_checked(strength=(0, 1))
 def overlay(
     image,                   # tensor (3, h, w) or array (h, w, 3); uint8, or float (stretched to 0 … 255)
     label,                   # (h, w) training ids
@@ -78,6 +80,9 @@ def overlay(
 ) -> np.ndarray:             # (h, w, 3) uint8
     "The image tinted with its classes' colours; ignored pixels stay as they are."
     pixels, ids = _pixels(image), _ids(label)
+    if ids.shape != pixels.shape[:2]:
+        raise InputError(f'`label` is {ids.shape[1]}×{ids.shape[0]} pixels, its image '
+                         f'{pixels.shape[1]}×{pixels.shape[0]}.')
     tint = np.where((ids < len(space))[..., None], strength, 0)
     return np.round((1 - tint)*pixels + tint*colorize(ids, space)).astype(np.uint8)
 
@@ -106,6 +111,7 @@ def _class_legend(figure: Figure, labels: list, space: LabelSpace):
     _legend(figure, patches, names, columns)
 
 # %% ../../nbs/evaluation/73_show.ipynb #show-batch
+@_checked(width=(.1, 100))
 def show_batch(
     samples: list[dict] | dict,  # samples, or a batch with 'image' (b, 3, h, w) and perhaps 'label' (b, h, w)
     space: LabelSpace,
@@ -114,9 +120,10 @@ def show_batch(
 ) -> Figure:
     "Images, and below them the same tinted with their labels."
     if isinstance(samples, dict):
-        samples = [{key: values[i] for key, values in samples.items()} for i in range(len(samples['image']))]
+        there = range(len(samples.get('image', ())))
+        samples = [{key: values[i] for key, values in samples.items()} for i in there]
     samples = samples[:count]
-    if not samples: raise InputError('no samples to show.')
+    if not samples or 'image' not in samples[0]: raise InputError('`samples`: no samples to show.')
     labels = [sample['label'] for sample in samples if sample.get('label') is not None]
     height, across = _pixels(samples[0]['image']).shape[:2]
     figure, axes = _grid(2 if labels else 1, len(samples), width, width*height/across)
@@ -128,6 +135,7 @@ def show_batch(
     return figure
 
 # %% ../../nbs/evaluation/73_show.ipynb #panel
+@_checked(width=(.1, 100))
 def panel(
     images: list,             # one for each row
     columns: dict[str, list],  # title → label maps (h, w), one for each row
@@ -182,6 +190,7 @@ def _number_columns(rows: list[dict]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
 
 # %% ../../nbs/evaluation/73_show.ipynb #curves
+@_checked(smooth=(0, 1))
 def curves(
     rows: list[dict],                # log rows: `step`, perhaps 'stage', and numbers
     names: list[str] | None = None,  # which numbers; all if None
@@ -191,6 +200,9 @@ def curves(
     "Learning curves."
     if names is None: names = [name for name in _number_columns(rows) if name != step]
     if not names: raise InputError('no numbers to draw; the log is empty.')
+    known = _number_columns(rows)
+    for name in names: _require_value('names', name, str, known)
+    _require_value('step', step, str, known)
     stages = list(dict.fromkeys(row.get('stage', '') for row in rows))
     across, down = min(3, len(names)), math.ceil(len(names)/3)
     figure = _Sheet(figsize=(2.7*across, 1.9*down), layout='constrained')
@@ -218,8 +230,9 @@ def _row_percent(confusion) -> np.ndarray:
 # %% ../../nbs/evaluation/73_show.ipynb #confusion-picture
 _WRITTEN = 40  # classes: of more the cells have no numbers, of more than twice as many not all have names
 
+@_checked(confusion='k k')
 def confusion_picture(
-    confusion,          # (K, K) counts: rows truth, columns prediction
+    confusion: torch.Tensor | np.ndarray,  # (K, K) counts: rows truth, columns prediction
     space: LabelSpace,
 ) -> Figure:
     "The confusion matrix as a heat map, in percent of each true class; the row of an absent class is empty."
@@ -278,11 +291,13 @@ def _bar_name(summary: _Summary, summaries: list[_Summary]) -> str:
     return ', '.join(parts)
 
 # %% ../../nbs/evaluation/73_show.ipynb #iou-bars
+@_checked
 def iou_bars(
     rows: list[dict],  # rows of results; of several tasks or class protocols the first is drawn
 ) -> Figure:
     "mIoU and the IoU of each class as grouped bars, one colour per method and stage."
     if not rows: raise InputError('no rows of results to draw.')
+    _require_rows(rows)
     first = rows[0]['task'], rows[0]['protocol']
     drawn = [s for s in _summarize(rows) if (s.task, s.protocol) == first]
     columns = ['miou', *(c for c in _class_columns(rows) if any(s.mean.get(c) is not None for s in drawn))]

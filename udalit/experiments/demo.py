@@ -9,7 +9,7 @@ __all__ = ['run_demo']
 import time
 from pathlib import Path
 
-from ..core import _claim, _require_name
+from ..core import _checked, _claim, _require_name
 from ..data.tasks import find_task
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import read_results, results_html, results_text, write_results
@@ -45,6 +45,7 @@ def _show_demo(out: Path, rows: list[dict]):
     html_report(out/'report.html', 'udalit demo: from drawn games to drawn reality', sections)
 
 # %% ../../nbs/experiments/82_demo.ipynb #run-demo
+@_checked(steps=(1, 10**9))
 def run_demo(
     out: str | Path,            # folder of the four runs, the drawn data, the table and the report
     seed: int = 0,

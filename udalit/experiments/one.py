@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, _claim, derive, _is_main, read_json, _require_apart, _require_name
+from ..core import InputError, _checked, _claim, derive, _is_main, read_json, _require_apart
+from ..core import _require_name
 from ..core import _require_space, write_json
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _with_classes
@@ -46,6 +47,7 @@ from ..training.watch import Journal, read_history
 # %% ../../nbs/experiments/80_one.ipynb #check-task
 _MARKS = dict[str, str]  # what checked.json holds: the parts that have passed, and the fingerprints of each
 
+@_checked
 def check_task(
     task: Task,
     oracle: bool = False,          # will the target's training labels be used? Otherwise they are not opened
@@ -312,6 +314,7 @@ def _log_begin(out: Path, reports: dict, new: dict | None, options: RunOptions, 
     say(f'initial weights {started}; {processes} process{"es" if processes > 1 else ""} at work')
 
 # %% ../../nbs/experiments/80_one.ipynb #experiment
+@_checked
 def experiment(
     method: str | Method,
     task: str | Task,
@@ -353,6 +356,7 @@ def _on_device(loaded: tuple, device: str | None) -> tuple:
     network, *rest = loaded
     return network.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')), *rest
 
+@_checked
 def evaluate_run(
     folder: str | Path,              # of a finished run
     data: str | Path | None = None,  # holds one folder per data set; None: where the run found it
@@ -384,6 +388,7 @@ def evaluate_run(
     return rows, str(scores.protocol)
 
 # %% ../../nbs/experiments/80_one.ipynb #predict-folder
+@_checked
 def predict_folder(
     folder: str | Path,                 # of a finished run
     images: str | Path,                 # folder of images, with sub-folders

@@ -10,7 +10,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from ..core import digest, _is_main, _require_apart, _require_name
+from ..core import InputError, _checked, digest, _is_main, _require_apart, _require_name
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, find_task
 from ..evaluation.results import read_results, write_results
 from .one import experiment, _prepare
@@ -22,13 +22,24 @@ from ..runs.folder import _require_free
 from ..runs.stages import RunOptions, _require_translated
 
 # %% ../../nbs/experiments/81_tables.ipynb #folder-name
+@_checked
 def folder_name(method: Method) -> str:
     "The method's title without characters that a folder should not have; a long one ends in a digest."
     name = re.sub(r'[^\w.=-]+', '_', method.title)
     if len(name.encode()) <= 200: return name
     return f'{name.encode()[:180].decode(errors="ignore")}-{digest(method.title)}'
 
+# %% ../../nbs/experiments/81_tables.ipynb #require-methods
+def _require_methods(methods: list[Method], task, out: Path, seed: int, backbone: str, options: RunOptions):
+    "An `InputError` unless there are methods, and their plans go with task, backbone and options."
+    if not methods: raise InputError('`methods` = []: give one or more.')
+    for method in methods:
+        outline_of(method, backbone, task)
+        _stages_until(method, options.until)
+        _require_translated(method, out=out/f'{folder_name(method)}-{seed}')
+
 # %% ../../nbs/experiments/81_tables.ipynb #table
+@_checked(seeds=(-2**63, 2**63 - 1))
 def table(
     methods: list[str | Method],
     task: str | Task,
@@ -45,10 +56,7 @@ def table(
     "Check all methods, run each with every seed, one after the other, and collect their results."
     _require_name('out', out)
     out, rows, methods = Path(out), [], [find_method(method) for method in methods]
-    for method in methods:  # before any data are drawn
-        outline_of(method, backbone, task)
-        _stages_until(method, options.until)
-        _require_translated(method, out=out/f'{folder_name(method)}-{seeds[0]}')
+    _require_methods(methods, task, out, seeds[0], backbone, options)  # before any data are drawn
     if task in DRAWN: data = data or out/'data'
     found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen, drawn=out/'data')
     late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)

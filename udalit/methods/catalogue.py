@@ -8,8 +8,8 @@ __all__ = ['METHODS', 'find_method', 'method_on', 'settings_for', 'outline_of', 
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
 from dataclasses import replace
 
-from ..core import InputError
-from ..data.tasks import Task, _GAMES
+from ..core import InputError, _checked
+from ..data.tasks import Task, _GAMES, _require_task
 from .adversarial import adaptsegnet, advent, minent
 from .changes import _asks_translated, change, _terms_of, _untranslated, _with_task
 from .clan import clan
@@ -19,8 +19,9 @@ from .isia_aim import isia_aim
 from .outlines import _outline_with, differences
 from .pixintrada import intrada, pixintrada
 from .plans import Method, Train
-from .settings import _FOR_SMALL, Settings
+from .settings import _FOR_SMALL, _require_settings, Settings
 from .sim import sim
+from ..nets.generators import _require_backbone
 
 # %% ../../nbs/methods/59_catalogue.ipynb #methods
 _PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixintrada
@@ -28,6 +29,7 @@ _PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixin
 METHODS = {method.name: method for method in (*CONTROLS, *(paper() for paper in _PAPERS))}
 
 # %% ../../nbs/methods/59_catalogue.ipynb #find-method
+@_checked
 def find_method(
     name: str | Method,  # of `METHODS`; a `Method` may be one of your own
     **changes,           # of `change`: without, including, set, fidelity, inter
@@ -38,6 +40,7 @@ def find_method(
     return change(METHODS[name], **changes)
 
 # %% ../../nbs/methods/59_catalogue.ipynb #method-on
+@_checked
 def method_on(
     method: str | Method,
     task: Task | str | None = None,  # or a task's name; None: the paper's first
@@ -45,6 +48,8 @@ def method_on(
 ) -> Method:
     "The method as it runs on a task and a backbone; its title stays, and so does what the user asked for."
     method = find_method(method)
+    if backbone: _require_backbone(backbone)  # a network of one's own has no name
+    if isinstance(task, str): _require_task(task)
     if task is not None:
         method = _with_task(method, task if isinstance(task, str) else task.name)
         if not (_is_game(task) or _asks_translated(method)): method = _untranslated(method)
@@ -65,6 +70,7 @@ def _without_scale(stage):
     return replace(stage, settings=kept)
 
 # %% ../../nbs/methods/59_catalogue.ipynb #settings-for
+@_checked
 def settings_for(
     backbone: str,                      # a name that `deeplab_v2` knows
     method: str | Method | None = None,
@@ -72,13 +78,16 @@ def settings_for(
 ) -> Settings:
     "A method's settings; on a small network from scratch, those that it needs instead; with `changes`."
     method = Method('', '', ()) if method is None else find_method(method)
+    if backbone: _require_backbone(backbone)
     small = _FOR_SMALL if backbone == 'small' else {}
     asked = method.chosen | {name: value for name, value in changes.items() if value is not None}
+    _require_settings(asked)
     settings = Settings(**method.settings | small | asked)
     if 'steps' not in asked or 'translator_steps' in asked: return settings
     return replace(settings, translator_steps=min(settings.translator_steps, settings.steps))
 
 # %% ../../nbs/methods/59_catalogue.ipynb #outline-of
+@_checked
 def outline_of(
     method: str | Method,
     backbone: str = 'resnet101',  # whose settings
@@ -100,6 +109,7 @@ def _line(place: str, table: dict) -> str:
     return f'{place.rpartition(".")[2]}: ' + ', '.join(parts)
 
 # %% ../../nbs/methods/59_catalogue.ipynb #plan-text
+@_checked
 def plan_text(
     method: str | Method,
     backbone: str = 'resnet101',  # whose settings

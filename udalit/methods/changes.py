@@ -9,7 +9,7 @@ __all__ = ['remove_term', 'include_term', 'set_value', 'from_run', 'with_fidelit
 import shlex
 from dataclasses import fields, replace
 
-from ..core import InputError
+from ..core import InputError, _checked
 from ..losses.terms import _require_declared
 from .plans import Method, Restyle, Take, Train, _available, _parse_entry
 from .settings import _require_settings
@@ -29,6 +29,7 @@ def _changed(method: Method, kind: str, value: str, **fields) -> Method:
     return replace(method, changes=(*method.changes, f'--{kind} {shlex.quote(value)}'), **fields)
 
 # %% ../../nbs/methods/50_changes.ipynb #remove-term
+@_checked
 def remove_term(method: Method, name: str) -> Method:
     "The method without one term (and its twin at the auxiliary head), or without translated images ('ima')."
     if name == 'ima' and _is_translated(method): return _changed(_untranslated(method), 'without', 'ima')
@@ -99,6 +100,7 @@ def _asks_translated(method: Method) -> bool:
     return any(change.startswith(words) for change in method.changes)
 
 # %% ../../nbs/methods/50_changes.ipynb #include-term
+@_checked
 def include_term(
     method: Method,
     entry: str,  # such as 'kld' or 'isia=feature'; 'ima': on translated source images
@@ -131,6 +133,7 @@ def _with_field(stage, key: str, value):
                      f'it has {", ".join(known)}.')
 
 # %% ../../nbs/methods/50_changes.ipynb #set-value
+@_checked
 def set_value(
     method: Method,
     place: str,  # 'isia.weight', 'retrain.isia.weight', 'pseudo.cap', 'warm_up'
@@ -174,6 +177,7 @@ def _with_task(method: Method, task: str) -> Method:
     return method
 
 # %% ../../nbs/methods/50_changes.ipynb #from-run
+@_checked
 def from_run(
     method: Method,
     run: str,  # folder of a finished run, or of one of its stages
@@ -188,13 +192,12 @@ def from_run(
     return method if learns else _untranslated(method)  # nobody would look at what was painted
 
 # %% ../../nbs/methods/50_changes.ipynb #with-fidelity
+@_checked(fidelity=('paper', 'official'))
 def with_fidelity(
     method: Method,
     fidelity: str,  # 'paper': as we read it, which is the method as it is; 'official': as the code did
 ) -> Method:
     "The method as its paper or as its code has it; an `InputError` if there is no such code."
-    if fidelity not in ('paper', 'official'):
-        raise InputError(f'`fidelity` = {fidelity!r}: choose paper or official.')
     if fidelity == 'paper': return method
     if method.official is None:
         raise InputError(f'{method.title} has no public code that runs and differs from it: '
@@ -216,6 +219,7 @@ def _from_folder(
     return _changed(_translated(method, folder), 'translated', str(folder))
 
 # %% ../../nbs/methods/50_changes.ipynb #change
+@_checked
 def change(
     method: Method,
     without: list[str] | str = (),    # terms; 'ima': translated source images, where the paper has them

@@ -8,7 +8,7 @@ __all__ = ['outline', 'differences', 'plan_table', 'stated_table', 'official_tab
 # %% ../../nbs/methods/51_outlines.ipynb #imports
 from dataclasses import fields
 
-from ..core import InputError
+from ..core import InputError, _checked
 from ..labels import CITYSCAPES
 from ..losses.terms import Setup
 from .plans import Method, Train, check_plan, _parse_entry, stage_settings, _stage_terms
@@ -16,6 +16,7 @@ from .settings import Settings
 from ..nets.generators import deeplab_v2
 
 # %% ../../nbs/methods/51_outlines.ipynb #outline
+@_checked
 def outline(
     method: Method,
     setup: Setup,  # network, settings of the run and label space

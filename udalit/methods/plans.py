@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import torch
 
-from ..core import InputError, _require_value, _USUAL
+from ..core import InputError, _checked, _require_value, _USUAL
 from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: F401  each defines terms
 from ..losses import matching, segmentation, self_adaptive, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
@@ -37,6 +37,7 @@ def _parse_entry(entry: str) -> tuple[str, type[Term], dict]:
     return name, kind, arguments
 
 # %% ../../nbs/methods/49_plans.ipynb #build-terms
+@_checked
 def build_terms(
     entries: tuple[str, ...],       # names of terms, with variants
     setup: Setup,
@@ -147,12 +148,15 @@ class Take:
     def __post_init__(self): _require_fields(self)
 
 # %% ../../nbs/methods/49_plans.ipynb #method
+_Stage = Train | PseudoLabel | Split | Rank | Restyle | Take
+
+@_checked
 @dataclass(frozen=True)
 class Method:
     "A name, what it is, its stages in order, and what its paper or its code sets differently."
     name: str
     about: str
-    stages: tuple
+    stages: tuple[_Stage, ...]
     settings: dict = field(default_factory=dict)   # fields of `Settings`
     arguments: dict = field(default_factory=dict)  # of terms, by their names
     chosen: dict = field(default_factory=dict)     # fields of `Settings` that the user asked for
@@ -197,6 +201,7 @@ def _stage_inputs(stage) -> dict[str, str]:
     return {what: name for what, name in wanted.items() if name not in there[what]}
 
 # %% ../../nbs/methods/49_plans.ipynb #stage-settings
+@_checked
 def stage_settings(
     stage: Train,
     settings: Settings,            # of the run
@@ -240,9 +245,11 @@ def _check_training(method: Method, stage: Train):
             raise InputError(f'{place} trains a {stage.network} network, the term "{entry}" a {kind.trains}.')
 
 # %% ../../nbs/methods/49_plans.ipynb #check-plan
+@_checked
 def check_plan(method: Method):
     "An `InputError` if a stage reads what no stage before it leaves, or two stages share a name."
     done = {}
+    if not method.stages: raise InputError(f'{method.title}: `stages` = (): give one stage or more.')
     for stage in method.stages:
         place = f'{method.title}: stage "{stage.name}"'
         if stage.name in done: raise InputError(f'{method.title}: two stages are called "{stage.name}".')

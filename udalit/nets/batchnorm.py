@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ..core import InputError
+from ..core import InputError, _checked
 
 # %% ../../nbs/nets/22_batchnorm.ipynb #bn-policies
 class _Policy(NamedTuple):
@@ -42,6 +42,7 @@ def _rebuild(kind: type) -> nn.Module:
     return copyreg.__newobj__(_fixed(kind))
 
 # %% ../../nbs/nets/22_batchnorm.ipynb #set-batchnorm
+@_checked(policy=BATCHNORM)
 def set_batchnorm(
     module: nn.Module,  # changed in place
     policy: str,        # a key of `BATCHNORM`

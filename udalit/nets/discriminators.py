@@ -9,10 +9,11 @@ __all__ = ['OutputDiscriminator', 'FeatureDiscriminator']
 import torch
 from torch import Tensor, nn
 
-from ..core import InputError
+from ..core import InputError, _checked
 from .tensors import upsample
 
 # %% ../../nbs/nets/26_discriminators.ipynb #output-discriminator
+@_checked(num_classes=(1, 254), width=(1, 2**14))
 class OutputDiscriminator(nn.Module):
     "One domain logit per 32×32 pixels of a map of class probabilities (or of entropies)."
     def __init__(self,
@@ -37,6 +38,7 @@ class OutputDiscriminator(nn.Module):
         return scores if size is None else upsample(scores, size)
 
 # %% ../../nbs/nets/26_discriminators.ipynb #feature-discriminator
+@_checked(num_classes=(1, 254), width=(1, 2**14))
 class FeatureDiscriminator(nn.Module):
     "Domain and class logits for every pixel of a feature map."
     def __init__(self,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from ..core import InputError
-from .batchnorm import set_batchnorm
+from ..core import InputError, _checked, _shown
+from .batchnorm import BATCHNORM, set_batchnorm
 from .encoders import _RESNETS, _HRNet, _fcn_encoder, _mobilenet_encoder, _resnet_encoder
 from .encoders import _small_encoder, _vgg_encoder
 from .tensors import upsample
@@ -31,6 +31,7 @@ class Maps(NamedTuple):
     heads: tuple[Tensor, ...] = ()  # each head's logits where there are several, else empty
 
 # %% ../../nbs/nets/24_generators.ipynb #aspp
+@_checked
 class ASPP(nn.Module):
     "Atrous spatial pyramid pooling: one 3×3 convolution per dilation, summed."
     def __init__(self,
@@ -51,6 +52,7 @@ class ASPP(nn.Module):
         return sum(branch(features) for branch in self.branches)  # (b, k, h, w)
 
 # %% ../../nbs/nets/24_generators.ipynb #generator
+@_checked
 class Generator(nn.Module):
     "An encoder, heads on its features, perhaps an auxiliary head on its middle stage. Source: ISIA-5"
     head_modules = ('heads', 'auxiliary')  # what learns at a rate of its own: `udalit.training.optimisers`
@@ -74,6 +76,15 @@ class Generator(nn.Module):
         aux = None if self.auxiliary is None else self.auxiliary(intermediate)
         logits = sum(heads) if self.decoders == 1 else heads[domain == 'target']
         return Maps(features, logits, aux, heads if len(heads) > 1 else ())
+
+# %% ../../nbs/nets/24_generators.ipynb #require-generator
+def _require_generator(network: nn.Module, *names: str):
+    "An `InputError` unless a network has what a generator tells of itself under these names."
+    lacks = [name for name in names or ('num_classes', 'feature_channels', 'head_modules', 'normalize')
+             if not hasattr(network, name)]
+    if lacks:
+        raise InputError(f'`network` = {_shown(network)}: has no {", ".join(lacks)}. Give a network of '
+                         '`deeplab_v2`, or `wrap(network, layer)` of any other.')
 
 # %% ../../nbs/nets/24_generators.ipynb #fcn-head
 class _FCN8sHead(nn.Module):
@@ -163,6 +174,7 @@ def _encoder(
     return build(resnet=resnet) if 'resnet' in signature(build).parameters else build()
 
 # %% ../../nbs/nets/24_generators.ipynb #deeplab
+@_checked(batchnorm=BATCHNORM, resnet=_RESNETS)
 def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`
     num_classes: int = 19,             # K ≥ 2

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core import InputError
+from ..core import InputError, _checked
 from ..data.transforms import _Normalize, _denormalize, normalize_batch
 from .tensors import _in_precision_of, single
 
@@ -103,6 +103,7 @@ class _CyclePass(NamedTuple):
     names: tuple[str, ...] = ()
 
 # %% ../../nbs/nets/29_translators.ipynb #translator
+@_checked(width=(1, 2**10), blocks=(0, 2**10))
 class Translator(nn.Module):
     "Two generators, one into each domain's style: ISIA+AIM's IMA. Source: CycleGAN (Zhu et al., 2017)"
     head_modules, num_classes = (), 0  # all of it learns at one rate; it predicts no classes

@@ -15,12 +15,13 @@ import torch, torchvision
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..core import InputError, writing
+from ..core import InputError, _checked, writing
 
 # %% ../../nbs/nets/23_weights.ipynb #read-weights
 _WRAPPERS = 'state_dict', 'model', 'model_state_dict', 'model_state', 'net', 'network', 'generator'
 _FADA = 'feature_extractor', 'classifier'  # the halves of a network, as FADA's code saves them
 
+@_checked
 def read_weights(
     path: str | Path,  # .safetensors, or what `torch.save` wrote
 ) -> dict[str, Tensor]:
@@ -177,6 +178,7 @@ def _encoder_weights(
     unexpected = [name for name in coverage.unexpected if name not in own and not name.startswith(_HEADS)]
     return fitting, coverage._replace(unexpected=unexpected)
 
+@_checked
 def load_encoder(
     encoder: nn.Module,   # filled in place
     weights: str | Path,  # a file in torchvision's layout, or a torchvision weights name (downloads)
@@ -188,6 +190,7 @@ def load_encoder(
     return coverage
 
 # %% ../../nbs/nets/23_weights.ipynb #save-generator
+@_checked
 def save_generator(
     generator: nn.Module,
     path: str | Path,  # .safetensors (advised), or anything else for `torch.save`
@@ -253,6 +256,7 @@ def _head_classes(generator: nn.Module, state: dict[str, Tensor]) -> int | None:
             return there[0]
     return None
 
+@_checked
 def load_generator(
     generator: nn.Module,  # filled in place
     path: str | Path,      # what `save_generator` wrote, or a checkpoint of DeepLab-v2 by public code

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..core import InputError
+from ..core import InputError, _checked
 from .generators import ASPP, Generator, Maps
 
 # %% ../../nbs/nets/25_wrap.ipynb #read-logits
@@ -69,6 +69,7 @@ def _modules_after(network: nn.Module, layer: str, images: Tensor) -> tuple[str,
     return tuple(name for name in dict.fromkeys(late) if name and name not in early)
 
 # %% ../../nbs/nets/25_wrap.ipynb #wrap
+@_checked
 def wrap(
     network: nn.Module,              # maps (b, 3, H, W) to logits
     layer: str,                      # the module whose output are the features, as in `named_modules()`
@@ -109,6 +110,7 @@ class _Features(nn.Module):
         features = self.wrapped(images).features  # (b, c, h, w)
         return features, features
 
+@_checked
 def rehead(
     wrapped: _Wrapped,              # what `wrap` gave
     num_classes: int | None = None,  # None: as many as before

@@ -10,6 +10,7 @@ import contextlib, os
 from copy import deepcopy
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,12 +18,14 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 import udalit
-from ..core import InputError, digest, _require_apart, _rng_state, _set_rng_state, _tensors_digest
-from ..core import write_json
+from ..core import InputError, _checked, digest, _require_apart, _rng_state, _set_rng_state
+from ..core import _tensors_digest, write_json
 from ..data.datasets import _places, fingerprint
+from ..data.loaders import _require_sample
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART
 from ..labels import IGNORE
 from ..losses.terms import Setup
@@ -32,7 +35,7 @@ from ..methods.plans import Method, Rank, Restyle, Take, Train, _available, buil
 from ..methods.plans import stage_settings, _stage_terms
 from ..methods.settings import Settings
 from ..nets.batchnorm import set_batchnorm
-from ..nets.generators import Maps
+from ..nets.generators import Maps, _require_generator
 from ..nets.translators import Translator
 from ..nets.weights import load_generator, read_weights, save_generator
 from ..predict import _device_of, _evaluating
@@ -63,6 +66,7 @@ def _require_fit(
 ):
     "An `InputError` if network, task and method do not go together."
     check_plan(method)
+    _require_generator(network)
     if out is not None: _require_place(out, task, method)
     _require_translated(method, task.source, out)
     if network.num_classes != len(task.space):
@@ -165,13 +169,19 @@ def _one_step(
                          'noise. Give lower weights of the terms, or mend the term.')
 
 # %% ../../nbs/runs/67_fit.ipynb #require-labels
+def _shows_a_class(images: Dataset, i: int) -> bool:
+    "Has any pixel of an image a label?"
+    sample = images[i]
+    _require_sample(sample, len(images.space), labelled=True)
+    return bool((sample['label'] != IGNORE).any())
+
 def _require_labels(task: Task, method: Method):
     "An `InputError` if not one pixel of the labelled images has a label."
     painted = any(isinstance(stage, Restyle) for stage in method.stages)
     given = {stage.source for stage in method.segmenting} | ({'source'} if painted else set())
     for which in ('source', 'oracle'):
         images = task.labelled(which) if which in given else ()
-        if len(images) and not any((images[i]['label'] != IGNORE).any() for i in range(len(images))):
+        if len(images) and not any(map(partial(_shows_a_class, images), range(len(images)))):
             raise InputError(f'{task.name}: not one pixel of its {len(images)} labelled images ({which}) has '
                              'the label of a class: all are ignored. Do the ids belong to these classes?')
 
@@ -358,6 +368,7 @@ def _stages_until(method: Method, until: str | None) -> tuple:
     return method.stages if until is None else method.stages[:names.index(until) + 1]
 
 # %% ../../nbs/runs/67_fit.ipynb #fit
+@_checked
 def fit(
     network: nn.Module,                # images → Maps: `deeplab_v2(…)`, or `wrap(…)` of any other
     task: Task,
@@ -369,13 +380,14 @@ def fit(
 ) -> Run:
     "Run all stages of `method`, or go on with them, at any moment; the weights are in `Run.weights()`."
     method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
-    settings = settings or _own_settings(method, network)
+    if settings is None: settings = _own_settings(method, network)
     _require_fit(network, task, method, settings, out)
     _stages_until(method, options.until)
     accelerator = _new_accelerator(options)
     _rehearse(network, task, method, settings, accelerator, out)
     return _carry_out(network, task, method, settings, out, seed, options, accelerator)
 
+# %% ../../nbs/runs/67_fit.ipynb #carry-out
 def _carry_out(network, task, method, settings, out, seed, options, accelerator) -> Run:
     "What `fit` does once all is checked."
     stages = _stages_until(method, options.until)

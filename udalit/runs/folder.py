@@ -15,7 +15,7 @@ from pathlib import Path, PureWindowsPath
 from filelock import FileLock, Timeout
 from torch import nn
 
-from ..core import InputError, digest, _explain, _file_digest, read_json, writing
+from ..core import InputError, _checked, digest, _explain, _file_digest, read_json, writing
 from ..labels import LabelSpace
 from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
@@ -113,11 +113,13 @@ def _require_word(folder: Path, what: str, word: str, known):
     if word not in known: raise InputError(f'{folder}: no {what} "{word}". There are: {", ".join(known)}.')
 
 # %% ../../nbs/runs/63_folder.ipynb #tree
+@_checked(most=(1, 10**6))
 def folder_tree(
     folder: str | Path,
     most: int = 8,       # more files of a kind in a folder are counted, not listed
 ) -> str:                # lines to print
     "The files of a folder, indented."
+    if not Path(folder).is_dir(): raise InputError(f'{folder}: no such folder.')
     lines = [f'{Path(folder).name}/']
     children = sorted(Path(folder).iterdir(), key=lambda p: (p.is_dir(), p.name))
     kinds = {p: 'events' if p.name.startswith('events.') else p.suffix for p in children if p.is_file()}
@@ -130,6 +132,7 @@ def folder_tree(
     return '\n'.join(lines)
 
 # %% ../../nbs/runs/63_folder.ipynb #open-run
+@_checked
 def open_run(
     folder: str | Path,
 ) -> Run:
@@ -290,6 +293,7 @@ def _load_network(
     return load_generator(network, weights).eval()
 
 # %% ../../nbs/runs/63_folder.ipynb #load-run
+@_checked
 def load_run(
     folder: str | Path,         # of a run
     stage: str | None = None,   # None: the last

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..core import InputError
+from ..core import InputError, _checked
 from ..methods.settings import Settings
 
 # %% ../../nbs/training/60_optimisers.ipynb #parameter-groups
@@ -73,6 +73,7 @@ class _RepeatedSGD(torch.optim.Optimizer):
         return state['momentum_buffer']
 
 # %% ../../nbs/training/60_optimisers.ipynb #generator-optimizer
+@_checked
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     "SGD or Adam, as `settings.optimizer` says; heads learn `head_factor` times faster."
     repeated = settings.repeat_backbone
@@ -85,6 +86,7 @@ def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.O
     return torch.optim.Adam(groups, betas=settings.betas, weight_decay=settings.weight_decay)
 
 # %% ../../nbs/training/60_optimisers.ipynb #discriminator-optimizer
+@_checked
 def discriminator_optimizer(
     terms: nn.Module,    # an `nn.ModuleDict` of terms, or one term
     settings: Settings,
@@ -111,6 +113,7 @@ def _poly_factor(
     return left**settings.power
 
 # %% ../../nbs/training/60_optimisers.ipynb #poly-schedule
+@_checked
 def poly_schedule(
     optimizer: torch.optim.Optimizer,
     settings: Settings,

@@ -15,9 +15,11 @@ from accelerate.state import AcceleratorState
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from ..core import InputError, _checked
 from ..labels import IGNORE
 from ..losses.terms import Term
 from ..methods.settings import Settings
+from ..nets.generators import _require_generator
 from ..nets.passes import Pass, _detached, forward_pass
 from .optimisers import discriminator_optimizer, generator_optimizer, poly_schedule
 
@@ -57,6 +59,7 @@ def _plain_accelerator(precision: str = 'no', cpu: bool = True, **options) -> Ac
     with _without_variables('ACCELERATE_'): return Accelerator(mixed_precision=precision, cpu=cpu, **options)
 
 # %% ../../nbs/training/61_step.ipynb #trainer
+@_checked
 class Trainer:
     "A network, its terms and their optimisers: everything that one stage trains."
     def __init__(self,
@@ -65,6 +68,8 @@ class Trainer:
         settings: Settings,
         accelerator: Accelerator | None = None,  # None: this CPU, float32
     ):
+        if not terms: raise InputError('`terms` = {}: give one term or more.')
+        _require_generator(network, 'head_modules', 'num_classes')
         self.settings = settings
         self.accelerator = accelerator or _plain_accelerator()
         self.device = self.accelerator.device

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..core import InputError, _explain, _peak_memory, _progress_bar, write_text
+from ..core import InputError, _checked, _explain, _peak_memory, _progress_bar, write_text
 
 # %% ../../nbs/training/62_watch.ipynb #stopwatch
 class _Stopwatch:
@@ -62,6 +62,7 @@ class Journal:
             raise _explain(error, self.path) from error
 
 # %% ../../nbs/training/62_watch.ipynb #read-history
+@_checked
 def read_history(
     path: str | Path,           # a `history.jsonl`; it may be missing
     until: int | None = None,   # the last step to read; None: all

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from ..core import InputError
+from ..core import InputError, _checked
 from ..labels import CITYSCAPES, IGNORE, LabelSpace
 from .canvas import _CODES, _DISC, _FAR, _NEAR, _Camera, _Canvas, _between, _box, _dim, _face
 from .canvas import _Lens, _regular, _shadow, _shape, _sheet, _upright
@@ -692,6 +692,7 @@ class _Drawn(Dataset):
     require: Callable        # (domain, size) → an `InputError` if they cannot be drawn
     paint: Callable          # (domain, size, rng) → image (h, w, 3) uint8, training ids (h, w) uint8
 
+    @_checked(n=(1, 10**9))
     def __init__(self,
         domain: str,              # a key of `styles`
         n: int,                   # number of scenes, at least 1
@@ -702,7 +703,6 @@ class _Drawn(Dataset):
     ):
         size = size or self.usual
         self.require(domain, size)
-        if n < 1: raise InputError(f'n = {n}: a world needs at least 1 scene.')
         self.domain, self.n, self.size, self.seed = domain, n, (int(size[0]), int(size[1])), seed
         self.labelled, self.keep, self.drawn = labelled, keep, {}
         self.names = [f'{domain}_{i:06d}' for i in range(n)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import InputError, derive, _progress_bar, read_json, write_json, write_text
+from ..core import InputError, _checked, derive, _progress_bar, read_json, write_json, write_text
 from ..files import write_ids, write_image, _write_red16
 from ..labels import CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, SYNTHIA_IDS, IdTable
 from .aerial import _BUILDINGS, Aerial
@@ -185,6 +185,7 @@ def _write_crosscity(scenes: Streets, root: str | Path, city: str, split: str) -
     return _write_named(scenes, root, f'{city}_{split}', f'{city}/Images/{name}.png', label)
 
 # %% ../../nbs/worlds/07_written.ipynb #ensure-streets
+@_checked(train=(1, 10**6), test=(1, 10**6))
 def ensure_streets(
     root: str | Path,                     # gets gta5/ (game) and cityscapes/ (real: train and val)
     size: tuple[int, int] = (192, 96),    # (width, height) in pixels
@@ -230,6 +231,7 @@ def _write_tiles(
 # %% ../../nbs/worlds/07_written.ipynb #ensure-aerial
 _CLASS_LIST = 'background 52 58 64\nbuilding 238 120 50 *\n'  # as `read_classes` reads it
 
+@_checked(train=(1, 10**6), test=(1, 10**6))
 def ensure_aerial(
     root: str | Path,                     # gets classes.txt, source/ (town), target/ and test/ (suburb)
     size: tuple[int, int] = (128, 128),   # (width, height) in pixels
