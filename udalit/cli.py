@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import udalit
 from .core import InputError, _explain, _is_main
+from .data.datasets import _init
 from .data.tasks import DRAWN, TASKS, find_task
 from .evaluation.profile import profile, _profile_text
 from .evaluation.results import results_text
@@ -224,6 +225,14 @@ def _check(
     reports = check_task(found, oracle, full=full)
     for name, report in reports.items(): print(f'{name}\n{report}\n')
 
+# %% ../nbs/85_cli.ipynb #init
+def _begin_list(
+    root: str,  # the folder of the task folders: source/images, source/masks, target/images, …
+):
+    "Look at the pictures and masks in ROOT and write a first ROOT/classes.txt, to be corrected."
+    path = _init(root)
+    print(f'{path.read_text(encoding="utf-8")}\n{path} written: correct it.')
+
 # %% ../nbs/85_cli.ipynb #plan
 def _plan(
     method: str,                  # a name that `udalit methods` lists
@@ -322,14 +331,14 @@ def _predict(
     predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers)
     print(f'{out}/ids and {out}/colours written')
 
-COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, check=_check, run=_run, table=_table,
-                evaluate=_evaluate, predict=_predict, profile=_profile)
+COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
+                run=_run, table=_table, evaluate=_evaluate, predict=_predict, profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
     demo='udalit demo --out runs/demo --seed 0', methods='udalit methods', tasks='udalit tasks',
     plan='udalit plan isia-aim --without aim --with isia=feature',
-    check='udalit check gta5-cityscapes --data ~/data',
+    init='udalit init ~/data', check='udalit check gta5-cityscapes --data ~/data',
     run='udalit run adaptsegnet streets --data data --out runs/streets\n'
         '  udalit run isia-aim streets --data data --without aim --with isia=feature --set isia.weight=0.01\n'
         '  udalit run pixintrada streets --data data --inter runs/clan-streets-0 --set split.alpha=0.79\n'

@@ -22,7 +22,7 @@ from .core import InputError, _checked, _require_memory, _shown, writing
 Image.MAX_IMAGE_PIXELS = None  # `_require_memory` asks for what a picture really needs
 
 _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, IndexError, KeyError, TypeError,
-                struct.error, zlib.error, cv2.error)
+                MemoryError, struct.error, zlib.error, cv2.error)
 
 @contextlib.contextmanager
 def _explained(path: str | Path):
@@ -78,13 +78,14 @@ def _tiff_tags(pages: list[dict[int, tuple]]) -> dict[int, tuple]:
     if 324 in tags: tags |= {273: tags[324], 279: tags[325]}
     width, height, bands = tags[256][0], tags[257][0], tags[277][0]
     if len({*tags[258]}) > 1 or len({*tags[339]}) > 1: raise ValueError('its bands are of several kinds')
-    if min(width, height, bands) < 1 or not tags[273]: raise ValueError('it has no pixels')
+    if min(width, height, bands) < 1 or not tags.get(273): raise ValueError('it has no pixels')
     tags.setdefault(279, (2**62,))  # some old writers leave out how long their one strip is
     return tags
 
 # %% ../nbs/02_files.ipynb #tiff-unpack
 def _tiff_unpack(data: bytes, packing: int, width: int, height: int) -> np.ndarray:
     "(height, width) uint8: the bytes of a strip or tile that was packed by TIFF's method number `packing`."
+    if width*height > 2**20 + 2**16*len(data): raise ValueError('a strip too short for its size')
     if packing in (8, 32946):
         data, packing = zlib.decompressobj().decompress(data, width*height), 1
     if packing == 1:
@@ -132,7 +133,8 @@ def _read_tiff(path: str | Path, tags: dict) -> np.ndarray:
             for y in range(0, height, down):
                 rows = down if tiled else min(down, height - y)
                 for x in range(0, width, across):
-                    place, size = next(blocks)
+                    place, size = next(blocks, (None, 0))
+                    if place is None: raise ValueError('some of its strips are missing')
                     file.seek(place)
                     row = -(-across*depth*tags[258][0]//8)  # bytes
                     packed = _tiff_unpack(file.read(min(size, 2**31)), tags[259][0], row, rows)
@@ -252,10 +254,11 @@ def _deep_png(path: str | Path) -> np.ndarray:
 
 def _stored_pixels(path: str | Path, image: Image.Image | None, tags: dict | None) -> np.ndarray:
     "(h, w, channels) numbers of an opened picture, upright; where white is 0, turned round."
-    if tags is not None:
-        pixels, bits = _read_tiff(path, tags), tags[258][0]
-        turned = tags[262][0] == 0 and pixels.dtype.kind == 'u'
-        return pixels.dtype.type(2**bits - 1) - pixels if turned else pixels
+    bits = 8 if tags is None else tags[258][0]
+    if tags is not None and (tags[262][0] not in (3, 5, 6) or bits > 8):
+        pixels = _read_tiff(path, tags)
+        if tags[262][0] == 0 and pixels.dtype.kind == 'u': pixels = pixels.dtype.type(2**bits - 1) - pixels
+        return pixels*(255//(2**bits - 1)) if bits < 8 else pixels
     if image.format == 'PNG' and '16' in str(image.tile[0][3]): pixels = _deep_png(path)
     else: pixels = np.array(image.convert('RGB') if image.mode in ('P', 'PA', 'CMYK', 'YCbCr') else image)
     if pixels.dtype == bool: pixels = pixels.astype(np.uint8)*255
@@ -429,7 +432,7 @@ def _is_whole(
     "Was this file written to its end? Looks for the end mark; reads everything where there is none."
     with _opening(path) as (_, tags), open(path, 'rb') as file:
         size = os.path.getsize(path)
-        if tags is not None: return all(a + n <= size for a, n in zip(tags[273], tags[279]))
+        if tags is not None: return all(a + n%2**62 <= size for a, n in zip(tags[273], tags[279]))
         head = file.read(4)
         file.seek(-min(4096, size), os.SEEK_END)
         tail = file.read()

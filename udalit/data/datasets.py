@@ -19,11 +19,11 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from ..core import InputError, _checked, digest, _file_digest, _progress_bar, _require_kind
-from ..files import _IMAGE_SUFFIXES, _image_size, _is_whole, _list_files, _look_through, _own_span
-from ..files import _read_mask, _read_red16, read_image
+from ..core import InputError, _checked, digest, _file_digest, _progress_bar, _require_kind, writing
+from ..files import _IMAGE_SUFFIXES, _header_of, _image_size, _is_whole, _list_files, _look_through
+from ..files import _opening, _own_span, _read_mask, _read_red16, read_image
 from ..labels import (CAMVID, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
-                           IdTable, LabelSpace, identity_ids, make_space, _read_class_list, _table_of,
+                           IdTable, LabelSpace, identity_ids, make_space, _pack, _read_class_list, _table_of,
                            _to_training)
 
 # %% ../../nbs/data/11_datasets.ipynb #unique-names
@@ -464,6 +464,85 @@ def _require_seen(
                   f'"not labelled". If it is a class, write into the class list: `{IGNORE} = {unseen[0]}`.')
     raise InputError(f'{part}, {report.name}: not one pixel of {", ".join(unseen)} in {report.images} masks '
                      f'({", ".join(seen)}). {advice} If it is meant to be missing, give `allow_unseen`.')
+
+def _require_all_seen(dataset: Dataset, names: list[str], part: str):
+    "The same without a report: label maps are read until all classes are seen, so sound data take a moment."
+    source, indices = _whole(dataset)
+    missing = {dataset.space.classes.index(name) for name in names}
+    for i in indices:
+        label = source.read_label(i) if isinstance(source, Scenes) else source[i]['label'].numpy()
+        missing -= set(np.unique(label).tolist())
+        if not missing: return
+    _require_seen(check(dataset, progress=False), dataset, names, part)
+
+# %% ../../nbs/data/11_datasets.ipynb #seen-values
+def _seen_values(masks: list[Path]) -> dict[int | tuple, tuple[int, int]]:
+    "Each id, or colour, in some masks → its pixels, and how many masks show it."
+    pixels, files = Counter(), Counter()
+    for path in masks:
+        values = _read_mask(path)
+        painted = values.ndim == 3
+        found, counts = np.unique(_pack(values) if painted else values, return_counts=True)
+        keys = [tuple(value.to_bytes(3)) if painted else value for value in found.tolist()]
+        pixels.update(dict(zip(keys, counts.tolist())))
+        files.update(keys)
+        if len(pixels) > 1000: raise InputError(f'{path}: no mask of classes: more than 1,000 values so far.')
+    if all(isinstance(key, int) or len(set(key)) == 1 for key in pixels):  # equal channels are ids
+        pixels, files = ({key if isinstance(key, int) else key[0]: count for key, count in found.items()}
+                         for found in (pixels, files))
+    return {key: (pixels[key], files[key]) for key in sorted(pixels, key=lambda key: (str(type(key)), key))}
+
+# %% ../../nbs/data/11_datasets.ipynb #describe-pictures
+def _spread(files: list[Path], most: int) -> list[Path]:
+    "At most so many files, evenly spread."
+    return files[::-(-len(files)//most)] if files else []
+
+def _describe_pictures(folder: Path, most: int = 200) -> str:
+    "How many pictures there are in a folder, of which sizes and kinds, as far as their headers say."
+    if not folder.is_dir(): return f'{folder}: no such folder'
+    there, sizes, kinds = _look_through(folder, recursive=True), Counter(), Counter()
+    for path in _spread(there.files, most):
+        try:
+            with _opening(path) as opened: header = _header_of(path, *opened)
+        except InputError: kinds['unreadable'] += 1
+        else:
+            sizes[f'{header.size[0]}×{header.size[1]}'] += 1
+            kinds[f'{header.channels} × {8 if header.plain else header.bits} bits'] += 1
+    facts = [_few((f'{what} ({count})' for what, count in found.most_common()), 4)
+             for found in (sizes, kinds)]
+    return '; '.join(filter(None, [f'{folder}: {len(there.files)} pictures', *facts, str(there)]))
+
+# %% ../../nbs/data/11_datasets.ipynb #first-class-list
+def _first_class_list(root: str | Path, most: int = 500) -> str:
+    "A class list for the masks in ROOT/source/masks and ROOT/test/masks, with what they hold as remarks."
+    root, lines = Path(root), []
+    masks = [path for part in ('source', 'test') if (root/part/'masks').is_dir()
+             for path in _list_files(root/part/'masks', recursive=True)]
+    if not masks:
+        raise InputError(f'{root}: no masks. Expected here: source/images, source/masks, target/images, '
+                         'test/images and test/masks.')
+    looked = _spread(masks, most)
+    seen = _seen_values(looked)
+    total = sum(pixels for pixels, _ in seen.values())
+    for number, (key, (pixels, files)) in enumerate(seen.items()):
+        what, share = f'class_{number}', f'{100*pixels/total:.3g} % of the pixels, in {files} of the masks'
+        ignored = key == IGNORE and len(seen) > 2
+        if ignored: what = '-'
+        value = ' '.join(map(str, key)) if isinstance(key, tuple) else key
+        lines += [f'# {share}', f'{what} {value}' if isinstance(key, tuple) else f'{value} = {what}']
+    pictures = [f'# {_describe_pictures(root/part/"images")}' for part in ('source', 'target', 'test')]
+    return '\n'.join([
+        f'# What {len(looked)} of {len(masks)} masks in source and test hold. Put the names of the classes',
+        '# in, and - for what is not labelled, such as `0 = -` or `- 0 0 0`; a * behind what can be counted.',
+        '# Then: udalit check folders --data ROOT', '', *pictures, '', *lines, ''])
+
+def _init(root: str | Path) -> Path:
+    "Write ROOT/classes.txt, which must not be there yet."
+    path = Path(root)/'classes.txt'
+    if path.exists() or path.is_symlink(): raise InputError(f'{path}: is there already, and stays as it is.')
+    text = _first_class_list(root)
+    with writing(path) as temporary: temporary.write_text(text, encoding='utf-8')
+    return path
 
 # %% ../../nbs/data/11_datasets.ipynb #present
 def _classes_present(

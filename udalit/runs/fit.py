@@ -24,7 +24,7 @@ from tqdm import tqdm
 import udalit
 from ..core import InputError, _checked, digest, _require_apart, _rng_state, _set_rng_state
 from ..core import _tensors_digest, write_json
-from ..data.datasets import _places, fingerprint
+from ..data.datasets import _places, fingerprint, _require_all_seen
 from ..data.loaders import _require_sample
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART
 from ..labels import IGNORE
@@ -184,6 +184,11 @@ def _require_labels(task: Task, method: Method):
         if len(images) and not any(map(partial(_shows_a_class, images), range(len(images)))):
             raise InputError(f'{task.name}: not one pixel of its {len(images)} labelled images ({which}) has '
                              'the label of a class: all are ignored. Do the ids belong to these classes?')
+    if task.allow_unseen: return
+    counted = [task.space.classes[i] for i in task.space.protocols[task.protocols[0]]]
+    for which in sorted(given & {'source', 'oracle'}):
+        _require_all_seen(task.labelled(which), counted, f'{task.name}, {which}')
+    _require_all_seen(task.test, counted, f'{task.name}, test')
 
 # %% ../../nbs/runs/67_fit.ipynb #rehearse
 def _rehearse(
