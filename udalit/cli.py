@@ -18,6 +18,7 @@ from tqdm import tqdm
 import udalit
 from .core import InputError, _explain, _is_main
 from .data.datasets import _init
+from .data.prepared import prepare
 from .data.tasks import DRAWN, TASKS, find_task
 from .evaluation.profile import profile, _profile_text
 from .evaluation.results import results_text
@@ -225,6 +226,25 @@ def _check(
     reports = check_task(found, oracle, full=full)
     for name, report in reports.items(): print(f'{name}\n{report}\n')
 
+# %% ../nbs/85_cli.ipynb #prepare
+def _prepare(
+    task: str,              # a name that `udalit tasks` lists
+    data: str = None,       # folder that holds one folder per data set
+    out: str = None,        # folder of the prepared images; default prepared/TASK
+    size: str = None,       # WxH at which the network sees both domains; default: the task's
+    own_size: bool = False,  # keep each image's own size, for recipes that zoom or crop before they shrink
+    classes: int = None,    # of the network, as for `udalit run`
+    bands: str = None,      # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    workers: int = 4,       # threads
+    progress: bool = True,
+):
+    "Decode and shrink the training images of TASK once: no GPU waits for them. Goes on where it stopped."
+    out = out or f'prepared/{task}'
+    task = find_task(task, data, _parse_size(size), bands=_parse_bands(bands), classes=classes)
+    task = prepare(task, out, own_size, workers, progress)
+    for part in (task.source, task.target): print(f'{part.name}: {len(part)} images in {part.folder}')
+    print(f'Read them with `udalit run … --prepared {out}`.')
+
 # %% ../nbs/85_cli.ipynb #init
 def _begin_list(
     root: str,  # the folder of the task folders: source/images, source/masks, target/images, …
@@ -332,13 +352,16 @@ def _predict(
     print(f'{out}/ids and {out}/colours written')
 
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
-                run=_run, table=_table, evaluate=_evaluate, predict=_predict, profile=_profile)
+                prepare=_prepare, run=_run, table=_table, evaluate=_evaluate, predict=_predict,
+                profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
     demo='udalit demo --out runs/demo --seed 0', methods='udalit methods', tasks='udalit tasks',
     plan='udalit plan isia-aim --without aim --with isia=feature',
     init='udalit init ~/data', check='udalit check gta5-cityscapes --data ~/data',
+    prepare='udalit prepare gta5-cityscapes --data ~/data --out ~/prepared/gta5\n'
+            '  udalit run fada gta5-cityscapes --data ~/data --prepared ~/prepared/gta5',
     run='udalit run adaptsegnet streets --data data --out runs/streets\n'
         '  udalit run isia-aim streets --data data --without aim --with isia=feature --set isia.weight=0.01\n'
         '  udalit run pixintrada streets --data data --inter runs/clan-streets-0 --set split.alpha=0.79\n'
@@ -369,7 +392,7 @@ class _Joined(argparse._StoreAction):
 
 def _add_argument(parser: argparse.ArgumentParser, name: str, about):
     "Add an argument, with fastcore's account of its type, default and help."
-    kinds = {kind | None: kind for kind in (int, float, str)}
+    kinds = {kind | None: kind for kind in (int, float, str)} | {str | Path | None: str}
     kind = kinds.get(about.anno, about.anno)  # `str | None` is read as `str`
     param = Param(about.docment, kind)
     param.set_default(about.default)

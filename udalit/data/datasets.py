@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
@@ -88,6 +89,16 @@ class Scenes(Dataset):
         if image != label:
             raise InputError(f'{self.labels[i]}: the label is {label[0]}×{label[1]} but its image '
                              f'{self.images[i]} is {image[0]}×{image[1]}. Resize the label (nearest).')
+
+# %% ../../nbs/data/11_datasets.ipynb #classes-in
+def _classes_in(label, space: LabelSpace) -> np.ndarray:
+    "(K,) bool for a label map (h, w) of training ids, an array or a tensor."
+    return np.bincount(np.asarray(label).ravel(), minlength=256)[:len(space)] > 0
+
+@patch
+def shown(self: Scenes, i: int) -> np.ndarray:
+    "(K,) bool: which classes the i-th label shows."
+    return _classes_in(self.read_label(i), self.space)
 
 # %% ../../nbs/data/11_datasets.ipynb #keyed
 def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
@@ -554,8 +565,8 @@ def _classes_present(
     if not dataset.labelled: raise InputError(f'{dataset}: no labels to find classes in.')
     source, indices = _whole(dataset)
     def shown(i):
-        label = source.read_label(i) if isinstance(source, Scenes) else source[i]['label'].numpy()
-        return np.bincount(label.ravel(), minlength=256)[:len(dataset.space)] > 0
+        if isinstance(source, Scenes): return source.shown(i)
+        return _classes_in(source[i]['label'], dataset.space)
     rows = _by_threads(shown, indices, 'classes of each image', workers, progress)
     problems = [row for row in rows if isinstance(row, InputError)]
     if problems: raise problems[0]
@@ -586,6 +597,13 @@ def _describe_files(dataset: Scenes, indices: list[int], times: bool = False) ->
     rows = [files[n:n + len(parts)] for n in range(0, len(files), len(parts))]
     return [part for i, row in zip(indices, rows) for part in (dataset.names[i], *row)]
 
+# %% ../../nbs/data/11_datasets.ipynb #meaning
+def _meaning(dataset: Scenes) -> list:
+    "How files are read: classes, ids and their colours, with labels or not; bands and range, where given."
+    ids = asdict(dataset.ids) | dict(colours=sorted(dataset.ids.colours.items()))
+    pictures = [[dataset.bands, dataset.span]] if dataset.bands or dataset.span else []
+    return [asdict(dataset.space), ids, dataset.labelled, *pictures]
+
 # %% ../../nbs/data/11_datasets.ipynb #fingerprint
 @_checked
 def fingerprint(
@@ -600,10 +618,7 @@ def fingerprint(
         return digest([fingerprint(source, times), indices])
     if isinstance(source, Scenes):
         files = _describe_files(source, indices, times)
-        ids = asdict(source.ids) | dict(colours=sorted(source.ids.colours.items()))
-        facts = [files, asdict(source.space), ids, source.labelled]
-        if source.bands or source.span: facts.append([source.bands, source.span])
-    else:
-        names = getattr(source, 'names', None)
-        facts = [len(source), indices, None if names is None else [str(name) for name in names]]
+        return digest(['Scenes', [files, *_meaning(source)]])
+    names = getattr(source, 'names', None)
+    facts = [len(source), indices, None if names is None else [str(name) for name in names]]
     return digest([type(source).__name__, facts])

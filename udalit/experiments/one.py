@@ -22,6 +22,7 @@ from ..core import InputError, _checked, _claim, derive, _is_main, read_json, _r
 from ..core import _require_name
 from ..core import _require_space, write_json
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
+from ..data.prepared import _open_prepared
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _with_classes
 from ..data.windows import _georeference, _write_geotiff
 from ..evaluation.evaluate import evaluate, predictions
@@ -257,6 +258,7 @@ def _prepare(
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
     if not isinstance(task, Task): task = found(task)
     task = _with_classes(task, classes)
+    if options.prepared is not None: task = _open_prepared(task, options.prepared)
     network, about = _build_network(task, backbone, weights, seed, **settings.of_network())
     _require_fit(network, task, method, settings, out)
     place = None if data is None else str(Path(data).absolute())

@@ -26,6 +26,7 @@ from ..core import InputError, _checked, digest, _require_apart, _rng_state, _se
 from ..core import _tensors_digest, write_json
 from ..data.datasets import _places, fingerprint, _require_all_seen
 from ..data.loaders import _require_sample
+from ..data.prepared import _open_prepared, _require_recipe
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART
 from ..labels import IGNORE
 from ..losses.terms import Setup
@@ -81,6 +82,7 @@ def _require_fit(
             raise InputError(f'stage "{stage.name}" parts the target into easy and hard images: it needs at '
                              f'least 2, the task {task.name} has {len(task.target)}.')
         if not isinstance(stage, Train): continue
+        _require_recipe(task, stage_settings(stage, settings, method.chosen).preprocessing, stage.name)
         terms = _stage_terms(method, stage, Setup(network, settings, task.space))
         if stage.network == 'segmentation':
             for term in terms.values(): term.check(maps)
@@ -386,6 +388,7 @@ def fit(
     "Run all stages of `method`, or go on with them, at any moment; the weights are in `Run.weights()`."
     method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
     if settings is None: settings = _own_settings(method, network)
+    if options.prepared is not None: task = _open_prepared(task, options.prepared)
     _require_fit(network, task, method, settings, out)
     _stages_until(method, options.until)
     accelerator = _new_accelerator(options)

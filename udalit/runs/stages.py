@@ -60,6 +60,7 @@ class RunOptions:
     judged: int = 50            # on so many unlabelled target images
     progress: bool = True       # bars, and the log's lines on the screen
     until: str | None = None    # the stage after which to stop; None: the last
+    prepared: str | Path | None = None  # the folder of `prepare`: training images are read from there
 
     def __post_init__(self):
         _require_device(self.device)
