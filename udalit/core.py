@@ -58,6 +58,12 @@ def _kind_and_parts(annotation) -> tuple:
     "list, (int,) of `list[int]`; Tensor, () of `Tensor`."
     return typing.get_origin(annotation) or annotation, typing.get_args(annotation)
 
+def _is_dataset(value) -> bool:
+    "Is it a data set, or, by whatever name, one to torch: samples by their number, and how many there are?"
+    lookalike = hasattr(value, '__getitem__') and hasattr(value, '__len__')
+    plain = isinstance(value, (str, bytes, list, tuple, dict, np.ndarray, Tensor, type))
+    return isinstance(value, Dataset) or lookalike and not plain
+
 def _matches(value, annotation) -> bool:
     "Is `value` what an annotation wants? Yes, too, if it does not say: `Any`, a name in quotes."
     options = _options(annotation)
@@ -65,6 +71,7 @@ def _matches(value, annotation) -> bool:
     kind, parts = _kind_and_parts(options[0])
     if not isinstance(kind, type) or kind is typing.Any: return True
     if kind in _KINDS: return _is_kind(value, kind)
+    if kind is Dataset: return _is_dataset(value)
     if not isinstance(value, (list, tuple) if kind is list else kind): return False
     if kind not in (list, tuple, dict) or not parts: return True
     if kind is dict:
