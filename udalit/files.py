@@ -203,11 +203,15 @@ def _header_of(path: str | Path, image: Image.Image | None, tags: dict | None) -
     if tags is not None: return _tiff_header(path, tags)
     if image.mode not in _CHANNELS:
         raise InputError(f'{path}: colours of kind {image.mode} are not known here. Convert it to RGB.')
-    stored = str(image.tile[0][3]) if image.tile else image.mode
-    bits = 32 if image.mode == 'F' else 16 if image.mode[0] == 'I' or '16' in stored else 8
+    bits = 32 if image.mode == 'F' else 16 if image.mode[0] == 'I' or '16' in _stored_mode(image) else 8
     size = image.size[::-1] if _orientation(image) > 4 else image.size
     alpha = image.mode in ('LA', 'La', 'RGBA', 'RGBa')
     return _Header(size, _CHANNELS[image.mode], alpha, bits, bits == 8)
+
+def _stored_mode(image: Image.Image) -> str:
+    "Pillow's word for how the pixels are stored, such as L;4 or RGB;16B; known until they are read."
+    kind = image.tile[0][3] if image.tile else image.mode
+    return str(kind[0] if isinstance(kind, tuple) and kind else kind)
 
 def _orientation(image: Image.Image) -> int:
     "How a camera was held, 1 … 8 as Exif has it."
@@ -259,7 +263,7 @@ def _stored_pixels(path: str | Path, image: Image.Image | None, tags: dict | Non
         pixels = _read_tiff(path, tags)
         if tags[262][0] == 0 and pixels.dtype.kind == 'u': pixels = pixels.dtype.type(2**bits - 1) - pixels
         return pixels*(255//(2**bits - 1)) if bits < 8 else pixels
-    if image.format == 'PNG' and '16' in str(image.tile[0][3]): pixels = _deep_png(path)
+    if image.format == 'PNG' and '16' in _stored_mode(image): pixels = _deep_png(path)
     else: pixels = np.array(image.convert('RGB') if image.mode in ('P', 'PA', 'CMYK', 'YCbCr') else image)
     if pixels.dtype == bool: pixels = pixels.astype(np.uint8)*255
     if pixels.ndim == 2: pixels = pixels[..., None]

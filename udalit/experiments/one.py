@@ -359,6 +359,10 @@ def _on_device(loaded: tuple, device: str | None) -> tuple:
     return network.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')), *rest
 
 @_checked
+def _seen_as(about: dict) -> dict:
+    "`bands` and `span`, as `folders` takes them, of the pictures that a run was trained on."
+    return {name: None if about.get(name) is None else tuple(about[name]) for name in ('bands', 'span')}
+
 def evaluate_run(
     folder: str | Path,              # of a finished run
     data: str | Path | None = None,  # holds one folder per data set; None: where the run found it
@@ -378,7 +382,7 @@ def evaluate_run(
     if data is None:
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
     if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
-    task = find_task(run.about['task'], data, size, draw=False, bands=about.get('bands'),
+    task = find_task(run.about['task'], data, size, draw=False, bands=_seen_as(about)['bands'],
                      classes=len(about['space']['classes']), drawn=about.get('drawn'))
     if 'span' in about: task.test.span = tuple(about['span'])  # as in training
     read = [run.folder/'stages', *_places(*task.parts().values())]
@@ -406,7 +410,7 @@ def predict_folder(
     _require_apart('out', out, [images, Path(folder)/'stages'])
     network, space, size = _on_device(load_run(folder), device)
     about = _read_model(Path(folder)/'model.json')
-    seen = folders(images, classes=space, bands=about.get('bands'), span=about.get('span'))
+    seen = folders(images, classes=space, **_seen_as(about))
     if seen.skipped: warnings.warn(f'left out: {seen.skipped}')
     for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
     places = {name: _georeference(path) for name, path in zip(seen.names, seen.images)}
