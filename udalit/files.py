@@ -150,6 +150,24 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8): pixels = pixels[::-1]
     return pixels
 
+# %% ../nbs/02_files.ipynb #plausible
+_DENSEST = dict(BMP=64, PPM=8, JPEG=2**10, MPO=2**10, WEBP=2**16, PNG=2**14)  # pixels in a byte of a file
+
+def _require_plausible(path: str | Path, image: Image.Image | None, tags: dict | None):
+    "An `InputError` if a file is too short for its size: a damaged header must not fill the memory."
+    width, height = image.size if tags is None else (tags[256][0], tags[257][0])
+    if tags is None: densest = _DENSEST.get(image.format, 2**16)
+    else: densest = {1: 8, 2: 2**18, 3: 2**18, 4: 2**18}.get(tags[259][0], 2**14)
+    if width*height > 2**20 + densest*os.path.getsize(path):
+        raise InputError(f'{path}: damaged or truncated: {width}×{height} pixels in '
+                         f'{os.path.getsize(path):,} bytes. Copy or unpack this file again.')
+
+def _require_single(path: str | Path, pictures: int):
+    "An `InputError` unless a file holds one picture."
+    if pictures != 1:
+        raise InputError(f'{path}: {pictures} pictures in one file (pages or frames), where one is wanted. '
+                         'Save the one that is meant alone.')
+
 # %% ../nbs/02_files.ipynb #opening
 @contextlib.contextmanager
 def _opening(
@@ -175,15 +193,10 @@ def _opening(
         try: image = stack.enter_context(Image.open(file))
         except UnidentifiedImageError:
             if tags is None: raise
+        _require_plausible(path, image, tags)
         if tags is None and image.format != 'MPO':  # phones put a small picture behind a JPEG
             _require_single(path, getattr(image, 'n_frames', 1))
         yield image, tags
-
-def _require_single(path: str | Path, pictures: int):
-    "An `InputError` unless a file holds one picture."
-    if pictures != 1:
-        raise InputError(f'{path}: {pictures} pictures in one file (pages or frames), where one is wanted. '
-                         'Save the one that is meant alone.')
 
 # %% ../nbs/02_files.ipynb #header
 _CHANNELS = {'1': 1, 'L': 1, 'LA': 2, 'La': 2, 'P': 3, 'PA': 3, 'RGB': 3, 'RGBA': 4, 'RGBa': 4, 'RGBX': 4,
