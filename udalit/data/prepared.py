@@ -26,8 +26,11 @@ _PARTS = 'images', 'labels'  # the files: RGB, and training ids
 def _sizes(dataset: Scenes, size: tuple[int, int] | None, workers: int, progress: bool) -> list:
     "[width, height] of each prepared image: `size`, or its own."
     if size is not None: return [list(size)]*len(dataset)
-    found = _by_threads(lambda i: list(_image_size(dataset.images[i])), list(range(len(dataset))),
-                        'sizes', workers, progress)
+    def size_of(i):
+        own = getattr(dataset, 'size_of', None)  # a tile is smaller than its file
+        return list(own(i) if own else _image_size(dataset.images[i]))
+
+    found = _by_threads(size_of, list(range(len(dataset))), 'sizes', workers, progress)
     problems = [size for size in found if isinstance(size, InputError)]
     if problems: raise problems[0]
     return found

@@ -190,6 +190,7 @@ def _tiles_of(sizes: dict, tile: int, blank: tuple | None) -> list[tuple]:
     return [(n, box) for n, boxes in enumerate(cuts.values()) for box in boxes]
 
 # %% ../../nbs/data/15_windows.ipynb #tile-label
+def _size_of_box(box: tuple) -> tuple[int, int]: return box[2] - box[0], box[3] - box[1]
 @lru_cache(2**16)
 def _size_of(path: str) -> tuple[int, int]:
     "(width, height) of a picture, remembered."
@@ -247,11 +248,12 @@ class _Tiles(Scenes):
 
     def inspect(self, i: int, full: bool = False) -> tuple:
         "What `check` wants to know: (width, height) of the tile, and how often each training id occurs."
-        left, top, right, bottom = self.boxes[i]
         seen = i > 0 and self.images[i - 1] == self.images[i]  # its picture was looked at with another tile
         if full or not seen: _read_window(self.images[i], self.boxes[i])
         counts = np.bincount(self.read_label(i).ravel(), minlength=256) if self.labelled else None
-        return (right - left, bottom - top), counts
+        return self.size_of(i), counts
+
+    def size_of(self, i: int) -> tuple[int, int]: return _size_of_box(self.boxes[i])
 
 # %% ../../nbs/data/15_windows.ipynb #geo
 _GEO = {33550: 12, 33922: 12, 34264: 12, 34735: 3, 34736: 12, 34737: 2}  # scale, ties, matrix, keys → types
