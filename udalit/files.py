@@ -276,6 +276,7 @@ def _stored_pixels(path: str | Path, image: Image.Image | None, tags: dict | Non
         pixels = _read_tiff(path, tags)
         if tags[262][0] == 0 and pixels.dtype.kind == 'u': pixels = pixels.dtype.type(2**bits - 1) - pixels
         return pixels*(255//(2**bits - 1)) if bits < 8 else pixels
+    if image is None: raise ValueError('a kind of TIFF that is not known here')
     if image.format == 'PNG' and '16' in _stored_mode(image): pixels = _deep_png(path)
     else: pixels = np.array(image.convert('RGB') if image.mode in ('P', 'PA', 'CMYK', 'YCbCr') else image)
     if pixels.dtype == bool: pixels = pixels.astype(np.uint8)*255
