@@ -186,17 +186,23 @@ def _checked(
              if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.annotation is not p.empty}
     @functools.wraps(called)
     def checking(*arguments, **named):
-        try: given = signature.bind(*arguments, **named).arguments
+        try: given = signature.bind(*arguments, **named)
         except TypeError: return called(*arguments, **named)  # Python itself says what is missing or too many
         sides = {}
-        for name, value in given.items():
+        for name, value in given.arguments.items():
             if name not in known or value is known[name].default: continue
+            value = given.arguments[name] = _as_tuple(value, known[name].annotation)
             wanted = declared.get(name, ())
             shape, wanted = (wanted, ()) if isinstance(wanted, str) else ('', wanted)
             _require_value(name, value, known[name].annotation, wanted)
             if shape: _require_shape(name, value, shape, sides)
-        return called(*arguments, **named)
+        return called(*given.args, **given.kwargs)
     return checking
+
+def _as_tuple(value, annotation):
+    "A list as a tuple, where the annotation wants a tuple and no list."
+    kinds = [_kind_and_parts(option)[0] for option in _options(annotation)]
+    return tuple(value) if isinstance(value, list) and tuple in kinds and list not in kinds else value
 
 # %% ../nbs/00_core.ipynb #writing
 @contextlib.contextmanager
