@@ -564,8 +564,9 @@ def _classes_present(
     "Does the label of sample n show class k? Of files only the labels are read."
     if not dataset.labelled: raise InputError(f'{dataset}: no labels to find classes in.')
     source, indices = _whole(dataset)
+    if hasattr(dataset, 'shown'): source, indices = dataset, list(range(len(dataset)))  # it knows
     def shown(i):
-        if isinstance(source, Scenes): return source.shown(i)
+        if hasattr(source, 'shown'): return source.shown(i)
         return _classes_in(source[i]['label'], dataset.space)
     rows = _by_threads(shown, indices, 'classes of each image', workers, progress)
     problems = [row for row in rows if isinstance(row, InputError)]
@@ -602,7 +603,8 @@ def _meaning(dataset: Scenes) -> list:
     "How files are read: classes, ids and their colours, with labels or not; bands and range, where given."
     ids = asdict(dataset.ids) | dict(colours=sorted(dataset.ids.colours.items()))
     pictures = [[dataset.bands, dataset.span]] if dataset.bands or dataset.span else []
-    return [asdict(dataset.space), ids, dataset.labelled, *pictures]
+    tiles = [[dataset.blank, dataset.once]] if hasattr(dataset, 'once') else []
+    return [asdict(dataset.space), ids, dataset.labelled, *pictures, *tiles]
 
 # %% ../../nbs/data/11_datasets.ipynb #fingerprint
 @_checked

@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from torchvision import tv_tensors
 
 from ..core import InputError, digest, _explain, _require_apart, _require_space, read_json, write_json
-from .datasets import Scenes, _by_threads, _classes_in, _describe_file, _few, _meaning, _places
+from .datasets import Scenes, _Subset, _by_threads, _classes_in, _describe_file, _few, _meaning
+from .datasets import _places
 from .transforms import AUGMENTATIONS, _Resize
 from ..files import _image_size
 
@@ -66,29 +67,34 @@ def _read_lines(path: Path) -> dict[int, dict]:
     return lines
 
 # %% ../../nbs/data/17_prepared.ipynb #prepared
-class _Prepared(Scenes):
-    "Scenes whose samples are read from `folder`, at the size at which they were stored."
+class _Prepared(_Subset):
+    "All of a data set's samples, read from `folder` at the size at which they were stored."
     def __init__(self, dataset: Scenes, folder: Path, layout: dict, lines: dict[int, dict]):
-        vars(self).update(vars(dataset))
+        super().__init__(dataset, list(range(len(dataset))))
         self.folder, self.sizes, self.size = Path(folder), layout['sizes'], layout['size']
         self.begins = _places_of(self.sizes)
         self.lines = lines
+
+    @property
+    def name(self) -> str: return self.dataset.name
 
     def _stored(self, i: int, part: str, channels: int) -> torch.Tensor:
         "(height, width, channels) as it was stored; an `InputError` if it is not."
         (width, height), path = self.sizes[i], self.folder/part
         pixels = np.fromfile(path, np.uint8, width*height*channels, offset=int(self.begins[i])*channels)
         if zlib.crc32(pixels) != self.lines[i]['sums'][_PARTS.index(part)]:
-            raise InputError(f'{path}: damaged where {self.names[i]} lies. Delete {self.folder} and prepare '
-                             'the images again.')
+            raise InputError(f'{path}: damaged where {self.dataset.names[i]} lies. Delete {self.folder} and '
+                             'prepare the images again.')
         return torch.from_numpy(pixels).view(height, width, channels)
 
     def __getitem__(self, i: int) -> dict:
-        i = range(len(self))[i]
+        i = self.indices[i]
         image = self._stored(i, 'images', 3).permute(2, 0, 1)  # (3, h, w)
-        sample = dict(image=tv_tensors.Image(image), name=self.names[i])
+        sample = dict(image=tv_tensors.Image(image), name=self.dataset.names[i])
         if self.labelled: sample['label'] = tv_tensors.Mask(self._stored(i, 'labels', 1)[..., 0])  # (h, w)
         return sample
+
+    def __getitems__(self, indices: list[int]) -> list[dict]: return [self[i] for i in indices]
 
     def shown(self, i: int) -> np.ndarray:
         "(K,) bool: which classes the label shows, at its own size."
