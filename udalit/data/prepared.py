@@ -15,7 +15,8 @@ import torch
 from filelock import FileLock, Timeout
 from torchvision import tv_tensors
 
-from ..core import InputError, digest, _explain, _require_apart, _require_space, read_json, write_json
+from ..core import InputError, digest, _explain, _misfit, _require_apart, _require_space, read_json
+from ..core import write_json
 from .datasets import Scenes, _Subset, _by_threads, _classes_in, _describe_file, _few, _meaning
 from .datasets import _places
 from .transforms import AUGMENTATIONS, _Resize
@@ -61,10 +62,12 @@ def _read_lines(path: Path) -> dict[int, dict]:
     for text in path.read_text(encoding='utf-8').splitlines() if path.exists() else ():
         try:
             line = json.loads(text)
-            lines[line['i']] = line
-        except (ValueError, LookupError, TypeError):
+        except ValueError:
             continue  # cut off by a kill
+        if _misfit(line, _LINE) is None: lines[line['i']] = line
     return lines
+
+_LINE = dict(i=int, files=list[object], sums=list[int], shown=list[int])
 
 # %% ../../nbs/data/17_prepared.ipynb #prepared
 class _Prepared(_Subset):
@@ -129,13 +132,18 @@ def _begin(folder: Path, layout: dict):
     lengths = dict(zip(_PARTS, (3*pixels, pixels)[:1 + layout['labelled']]))
     if record.exists():
         _require_layout(folder, layout)
-    elif folder.exists() and any(path.name != 'lock' for path in folder.iterdir()):
-        raise InputError(f'{folder}: holds files, but no prepared images. Choose another folder.')
     else:
+        _require_ours(folder)
         _require_space(folder, sum(lengths.values()))
         write_json(record, layout)
     for part, length in lengths.items():
         with open(folder/part, 'ab') as file: file.truncate(length)
+
+def _require_ours(folder: Path):
+    "An `InputError` if the folder holds something, and no prepared images."
+    if not folder.exists() or (folder/'layout.json').exists(): return
+    if any(path.name != 'lock' for path in folder.iterdir()):
+        raise InputError(f'{folder}: holds files, but no prepared images. Choose another folder.')
 
 def _require_layout(folder: Path, wanted: dict):
     "An `InputError` if the folder holds other images, or the same ones otherwise."
@@ -159,6 +167,7 @@ def _prepare_set(
     "Store what is not there yet, or has changed; goes on where it was stopped."
     folder = Path(folder)
     layout = _layout(dataset, size, workers, progress)
+    _require_ours(folder)  # before a lock lies there
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder/'lock', timeout=0):
@@ -199,7 +208,7 @@ def _open_set(
     wanted = dict(names=list(dataset.names), size=None if own else list(size or ()), sizes=there['sizes'],
                   labelled=dataset.labelled, ids=digest(_meaning(dataset)))
     _require_layout(folder, wanted)
-    lines = _read_lines(folder/'done.jsonl')
+    lines = {i: line for i, line in _read_lines(folder/'done.jsonl').items() if 0 <= i < len(dataset)}
     stale = [dataset.images[i] for i, line in lines.items() if line['files'] != _stamps(dataset, i)]
     missing = len(dataset) - len(lines)
     if stale or missing:
