@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, ast, contextlib, importlib, io, os, re, shlex, signal, sys, threading, time, warnings
+import argparse, ast, contextlib, importlib, io, math, os, re, shlex, signal, sys, threading, time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -69,6 +69,16 @@ def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
     if len(bands) != 3 or text.count(',') != 2:
         raise InputError(f'--bands {text}: give three, for red, green and blue, counted from 1: 4,3,2.')
     return bands
+
+# %% ../nbs/85_cli.ipynb #span
+def _parse_span(text: str | None) -> tuple[float, float] | None:
+    "'0,4095' → (0.0, 4095.0); None for None."
+    if text is None: return None
+    try: low, high = map(float, text.split(','))
+    except ValueError: low, high = 0, 0
+    if not (low < high and math.isfinite(high - low)):
+        raise InputError(f'--span {text}: give two numbers, what is black and what is white: 0,4095.')
+    return low, high
 
 # %% ../nbs/85_cli.ipynb #lists
 def _parse_list(text: str | None) -> list[str]:
@@ -146,6 +156,8 @@ class _TrainingOptions:
     test_flip: bool = False      # … and for the mirrored images too
     bands: str = None            # of the task folders: which are red, green, blue, from 1, such as 4,3,2
     allow_unseen: bool = False   # may a class of the task folders have no labelled pixel?
+    skip: str = None             # a list of files to leave out, as `udalit check --save-skip` writes
+    span: str = None             # of the task folders: black and white of more than 8 bits, such as 0,4095
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
@@ -153,7 +165,7 @@ class _TrainingOptions:
         if backbone is None: backbone = 'small' if task in DRAWN else 'resnet101'
         scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
         parsed = dict(size=_parse_size(self.size), test_scales=scales, test_flip=self.test_flip or None,
-                      bands=_parse_bands(self.bands))
+                      bands=_parse_bands(self.bands), span=_parse_span(self.span))
         return vars(self) | parsed | dict(backbone=backbone)
 
     def note(self, task: str) -> str:
@@ -235,12 +247,14 @@ def _prepare(
     own_size: bool = False,  # keep each image's own size, for recipes that zoom or crop before they shrink
     classes: int = None,    # of the network, as for `udalit run`
     bands: str = None,      # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    skip: str = None,       # a list of files to leave out, as for `udalit run`
+    span: str = None,       # of the task folders: black and white of more than 8 bits, such as 0,4095
     workers: int = 4,       # threads
     progress: bool = True,
 ):
     "Decode and shrink the training images of TASK once: no GPU waits for them. Goes on where it stopped."
-    out = out or f'prepared/{task}'
-    task = find_task(task, data, _parse_size(size), bands=_parse_bands(bands), classes=classes)
+    out, own = out or f'prepared/{task}', dict(bands=_parse_bands(bands), span=_parse_span(span))
+    task = find_task(task, data, _parse_size(size), classes=classes, skip=skip, **own)
     task = prepare(task, out, own_size, workers, progress)
     for part in (task.source, task.target): print(f'{part.name}: {len(part)} images in {part.folder}')
     print(f'Read them with `udalit run … --prepared {out}`.')

@@ -6,11 +6,12 @@
 __all__ = ['Scenes', 'gta5', 'synthia', 'cityscapes', 'camvid', 'folders', 'subset', 'check', 'fingerprint']
 
 # %% ../../nbs/data/11_datasets.ipynb #imports
-import os, re, unicodedata
+import contextlib, os, re, unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from ..core import InputError, _checked, digest, _file_digest, _progress_bar, _require_kind, writing
-from ..files import _IMAGE_SUFFIXES, _header_of, _image_size, _is_whole, _list_files, _look_through
-from ..files import _opening, _own_span, _read_mask, _read_red16, read_image
+from ..files import _IMAGE_SUFFIXES, _Found, _header_of, _image_size, _is_whole, _list_files
+from ..files import _look_through, _opening, _own_span, _read_mask, _read_red16, read_image
 from ..labels import (CAMVID, CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, IGNORE, SYNTHIA_IDS,
                            IdTable, LabelSpace, identity_ids, make_space, _pack, _read_class_list, _table_of,
                            _to_training)
@@ -73,22 +74,34 @@ class Scenes(Dataset):
         return f'{self.name}: {len(self)} {kind} images, {len(self.space)} classes'
 
     def __getitem__(self, i: int) -> dict:
-        image = read_image(self.images[i], self.bands, self.span)  # (h, w, 3)
+        image = self.read_picture(i)  # (h, w, 3)
         sample = dict(image=tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), name=self.names[i])
         if not self.labelled: return sample
         label = self.read_label(i)  # (h, w)
         self.require_size(i, image.shape[1::-1], label.shape[::-1])
         return sample | dict(label=tv_tensors.Mask(torch.from_numpy(label)))
 
-    def read_label(self, i: int) -> np.ndarray:
-        "The i-th label map as training ids, (h, w) uint8, 255 = ignored."
-        return _to_training(self.reader(self.labels[i]), self.ids, self.labels[i])
-
     def require_size(self, i: int, image: tuple[int, int], label: tuple[int, int]):
         "An `InputError` unless the (width, height) of image and label agree."
         if image != label:
             raise InputError(f'{self.labels[i]}: the label is {label[0]}×{label[1]} but its image '
                              f'{self.images[i]} is {image[0]}×{image[1]}. Resize the label (nearest).')
+
+# %% ../../nbs/data/11_datasets.ipynb #scenes-files
+@patch
+def read_picture(self: Scenes, i: int) -> np.ndarray:
+    "The i-th image, (h, w, 3) uint8 RGB."
+    return read_image(self.images[i], self.bands, self.span)
+
+@patch
+def read_raw(self: Scenes, i: int) -> np.ndarray:
+    "The i-th label map as it is stored: raw ids (h, w), or colours (h, w, 3)."
+    return self.reader(self.labels[i])
+
+@patch
+def read_label(self: Scenes, i: int) -> np.ndarray:
+    "The i-th label map as training ids, (h, w) uint8, 255 = ignored."
+    return _to_training(self.read_raw(i), self.ids, self.labels[i])
 
 # %% ../../nbs/data/11_datasets.ipynb #classes-in
 def _classes_in(label, space: LabelSpace) -> np.ndarray:
@@ -100,14 +113,44 @@ def shown(self: Scenes, i: int) -> np.ndarray:
     "(K,) bool: which classes the i-th label shows."
     return _classes_in(self.read_label(i), self.space)
 
+# %% ../../nbs/data/11_datasets.ipynb #search
+@dataclass(frozen=True)
+class _Search:
+    "How files are looked for."
+    skip: frozenset[str] = frozenset()  # absolute paths; their scenes are left out
+    faults: list[tuple] | None = None   # gets (kind of fault, file, what is wrong); None: an `InputError`
+
+_EVERYTHING = _Search()
+_SEARCH = ContextVar('search', default=_EVERYTHING)
+
+@contextlib.contextmanager
+def _searching(**how):
+    "Inside the block, files are looked for in this way: what `_Search` holds."
+    before = _SEARCH.set(replace(_SEARCH.get(), **how))
+    try: yield
+    finally: _SEARCH.reset(before)
+
+def _is_skipped(path: str | Path) -> bool:
+    "Is the file to be left out?"
+    skip = _SEARCH.get().skip
+    return bool(skip) and os.path.abspath(path) in skip
+
+def _object(kind: str, files: list[str], what: str, message: str):
+    "An `InputError` with the message; or, where faults are noted, a note on each file: then it is left out."
+    faults = _SEARCH.get().faults
+    if faults is None: raise InputError(message)
+    faults += [(kind, str(file), what) for file in files]
+
 # %% ../../nbs/data/11_datasets.ipynb #keyed
 def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
-    "Files by key; two of the same key are an `InputError`."
+    "Files by key; two of the same key are an `InputError`, unless one of them is skipped."
     found = {}
     for path in paths:
         other = found.setdefault(key(path), path)
-        if other is not path:
-            raise InputError(f'{path} and {other} count as the same scene; keep one of them.')
+        if other is path or _is_skipped(path): continue
+        if _is_skipped(other): found[key(path)] = path
+        else: _object('same scene', [path], f'counts as the same scene as {other}',
+                      f'{path} and {other} count as the same scene; keep one of them.')
     return found
 
 # %% ../../nbs/data/11_datasets.ipynb #same-case
@@ -131,17 +174,22 @@ def _pair_files(
     folder: str | Path,              # where labels are expected; for messages
 ) -> tuple[list[Path], list[Path] | None]:
     "Images and labels in the same order; one without the other is an `InputError`."
-    if labels is None: return list(images.values()), None
+    skipped = {key for key, path in images.items() if _is_skipped(path)}
+    if labels is None: return [path for key, path in images.items() if key not in skipped], None
     labels = _by_case(images, labels)
-    bare = [str(path) for key, path in images.items() if key not in labels]
-    orphans = [str(path) for key, path in labels.items() if key not in images]
+    skipped |= {key for key, path in labels.items() if _is_skipped(path)}
+    bare = [str(path) for key, path in images.items() if key not in labels and key not in skipped]
+    orphans = [str(path) for key, path in labels.items() if key not in images and key not in skipped]
     if bare:
-        raise InputError(f'{len(bare)} of {len(images)} images have no label in {folder}: {_few(bare)}. '
-                         'Add the labels, move these images away, or use the images without labels.')
+        _object('no label', bare, f'has no label in {folder}',
+                f'{len(bare)} of {len(images)} images have no label in {folder}: {_few(bare)}. '
+                'Add the labels, move these images away, or use the images without labels.')
     if orphans:
-        raise InputError(f'{len(orphans)} of {len(labels)} labels have no image: {_few(orphans)}. '
-                         'Add the images, or move these labels away.')
-    return list(images.values()), [labels[key] for key in images]
+        _object('no image', orphans, 'is the label of no image',
+                f'{len(orphans)} of {len(labels)} labels have no image: {_few(orphans)}. '
+                'Add the images, or move these labels away.')
+    pairs = [key for key in images if key in labels and key not in skipped]
+    return [images[key] for key in pairs], [labels[key] for key in pairs]
 
 # %% ../../nbs/data/11_datasets.ipynb #find-images
 def _find_images(
@@ -429,6 +477,16 @@ class _Report:
         if self.skipped: lines += [f'  left out: {self.skipped}']
         return '\n'.join(lines)
 
+# %% ../../nbs/data/11_datasets.ipynb #left-out
+def _left_out(dataset: Scenes) -> str:
+    "What lies beside the files of a data set and is no picture, in words; '' if nothing does."
+    if dataset.skipped: return dataset.skipped
+    folders = sorted({os.path.dirname(path) for path in (*dataset.images, *(dataset.labels or ()))})
+    skipped = {}
+    for folder in folders:
+        for why, paths in _look_through(folder).skipped.items(): skipped.setdefault(why, []).extend(paths)
+    return f'{os.path.commonpath(folders)}: {_Found([], skipped)}' if skipped else ''
+
 # %% ../../nbs/data/11_datasets.ipynb #check
 @_checked(workers=(1, 2**10))
 def check(
@@ -446,7 +504,7 @@ def check(
     problems = [result for result in found if isinstance(result, InputError)]
     if problems: raise InputError(_list_problems(name, problems, len(found)))
     sizes = Counter(size for size, _ in found)
-    report = _Report(name, len(found), dict(sizes.most_common()), skipped=source.skipped)
+    report = _Report(name, len(found), dict(sizes.most_common()), skipped=_left_out(source))
     if source.labelled:
         counts = sum(counts for _, counts in found)  # (256,)
         labelled = max(1, counts[:len(source.space)].sum())

@@ -6,7 +6,7 @@
 __all__ = ['TASKS', 'DRAWN', 'Task', 'streets', 'find_task']
 
 # %% ../../nbs/data/18_tasks.ipynb #imports
-import inspect
+import contextlib, inspect, os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,9 +16,10 @@ from torch.utils.data import Dataset
 
 from ..core import InputError, _checked, _require_memory, _require_space
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
-from .datasets import camvid, cityscapes, folders, gta5, synthia, _require_described
+from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia, _object
+from .datasets import _require_described, _searching
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
-from ..files import _require_names
+from ..files import _image_size, _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
 from ..worlds.written import ensure_aerial, ensure_streets, _ensure_game
 
@@ -40,6 +41,7 @@ class Task:
     allow_unseen: bool = True      # may a class that counts have no labelled pixel in source or test?
     published: dict[str, int] = field(default_factory=dict)  # part → images, as those who made the data say
     also: dict[str, Dataset] = field(default_factory=dict)   # further test sets by name, scored apart
+    skipped: tuple[str, ...] = ()  # the files that were left out, as `find_task` was told
 
     def __post_init__(self):
         for part, dataset in self.parts().items(): _require_described(part, dataset)
@@ -220,22 +222,39 @@ def _isprs_task(source: str, target: str, data: str | Path) -> Task:
     return _from_above(f'{source}-{target}', first, town, {}, test='test')
 
 # %% ../../nbs/data/18_tasks.ipynb #first-size
-def _first_size(dataset: Dataset) -> tuple[int, int]:
+def _first_size(scenes: Scenes) -> tuple[int, int]:
     "(width, height) of the first image, rounded down to a multiple of 8."
-    height, width = dataset[0]['image'].shape[-2:]
-    return max(8, width//8*8), max(8, height//8*8)
+    for path in scenes.images:
+        try: width, height = _image_size(path, scenes.bands, scenes.span)
+        except InputError as error:
+            _object('unreadable', [path], str(error).removeprefix(f'{path}: '), str(error))
+        else: return max(8, width//8*8), max(8, height//8*8)
+    raise InputError(f'{scenes.name}: none of its images can be read.')
 
 # %% ../../nbs/data/18_tasks.ipynb #own-folders
-def _own_folders(data: str | Path, bands: tuple[int, int, int] | None = None, allow_unseen=False) -> Task:
+def _require_sides(data: Path):
+    "An `InputError` if the target has masks and the source has none."
+    if (data/'source'/'masks').is_dir() or not (data/'target'/'masks').is_dir(): return
+    what = 'has no masks, but the target has: are the two folders swapped?'
+    _object('swapped', [data/'source'], what, f'{data/"source"}: {what} The source is the one with labels.')
+
+def _own_folders(
+    data: str | Path,
+    bands: tuple[int, int, int] | None = None,
+    allow_unseen: bool = False,
+    span: tuple[float, float] | None = None,  # of images of more than 8 bits; None: each domain's own
+) -> Task:
     "Any two folders of images, with masks as classes.txt says for the source and the test images."
     if data is None:
         raise InputError('this task needs data: give `data=ROOT`, '
                          'a folder with classes.txt, source/, target/ and test/.')
     data = Path(data)
     space, ids = _read_class_list(data/'classes.txt')
+    _require_sides(data)
     def part(name, masks=True):
         found = folders(data/name/'images', data/name/'masks' if masks else None, space, ids, bands=bands)
         found.places = data/name,
+        if span and found.span: found.span = span
         if name != 'source' and masks: found.span = target.span  # one camera, one range
         return found
     source, target = part('source'), part('target', masks=False)
@@ -337,7 +356,7 @@ TASKS = {
 DRAWN = 'streets', 'aerial'  # drawn where they are missing, at the size that is asked for
 _DRAWN_IN_PART = 'streets-camvid',  # likewise, but for the source alone
 
-# %% ../../nbs/data/18_tasks.ipynb #find-task
+# %% ../../nbs/data/18_tasks.ipynb #drawn-folder
 def _drawn_folder(name: str, data: str | Path, size: tuple[int, int] | None) -> tuple[Path, tuple[int, int]]:
     "Where a world is drawn, and at which size."
     width, height = size or inspect.signature(TASKS[name][1]).parameters['size'].default
@@ -356,6 +375,44 @@ def _require_task(name: str):
     "An `InputError` unless there is a task of that name."
     if name not in TASKS: raise InputError(f'no task "{name}". There are: {", ".join(TASKS)}.')
 
+# %% ../../nbs/data/18_tasks.ipynb #read-skip
+def _read_skip(
+    skip: str | Path | list[str] | None,  # paths, absolute or from `data`; or a file with one a line
+    data: str | Path | None,
+) -> list[str]:
+    "The files that a list leaves out; in a file, # begins a line that is a remark."
+    if not isinstance(skip, (str, Path)): return list(skip or ())
+    try: text = Path(skip).read_text(encoding='utf-8-sig', errors='surrogateescape')
+    except OSError as error: raise InputError(f'{skip}: cannot be read ({error.strerror}).') from None
+    names = [line for line in text.splitlines() if line.strip() and not line.startswith('#')]
+    gone = [name for name in names if '\0' in name or not os.path.lexists(os.path.join(data or '', name))]
+    if gone: raise InputError(f'{skip}: {gone[0]!r} is no file of {data}. Correct the line, or delete it.')
+    return names
+
+def _skipping(skip: list[str], data: str | Path | None):
+    "Inside the block, scenes of these files are left out; with what `_read_skip` gave."
+    if not skip: return contextlib.nullcontext()
+    return _searching(skip=frozenset(os.path.abspath(os.path.join(data or '', name)) for name in skip))
+
+def _of_folders(name: str, given: dict, allow_unseen: bool) -> dict:
+    "The arguments that only the task folders takes; an `InputError` if they are `given` for another."
+    if name == 'folders': return given | dict(allow_unseen=allow_unseen)
+    foreign = [what for what, value in given.items() if value is not None]
+    if foreign: raise InputError(f'`{foreign[0]}` is chosen for the task folders, not for {name}.')
+    return {}
+
+def _open_task(name, data, size, draw, drawn, own: dict) -> Task:
+    "The task of that name with all its classes; arguments as for `find_task`."
+    open_task = partial(TASKS[name][1], **own)
+    if name in DRAWN or name in _DRAWN_IN_PART:
+        if size is not None: open_task = partial(open_task, size=size)
+        if name in _DRAWN_IN_PART: return open_task(data, drawn=drawn, draw=draw)
+        return open_task(data) if draw else _find_drawn(name, data, size)
+    task = open_task(data)
+    if size is not None: task = replace(task, source_size=tuple(size), target_size=tuple(size))
+    return task
+
+# %% ../../nbs/data/18_tasks.ipynb #find-task
 @_checked(classes=(2, 254))
 def find_task(
     name: str,                            # one of `TASKS`
@@ -366,18 +423,16 @@ def find_task(
     allow_unseen: bool = False,           # may a class of your own have no labelled pixel?
     classes: int | None = None,           # of the network, such as 16 or 13 of Cityscapes' 19; None: all
     drawn: str | Path | None = None,      # for drawn scenes where `data` holds real images; None: `data`
+    skip: str | Path | list[str] | None = None,  # files to leave out: paths from `data`, or a file of them
+    span: tuple[float, float] | None = None,  # black and white of your own images of more than 8 bits
 ) -> Task:
     "The task of that name, ready to be trained on."
     _require_task(name)
     if size is not None and min(size) < 32: raise InputError(f'`size` = {size}: 32×32 is the least.')
-    open_task = TASKS[name][1]
-    if name == 'folders': open_task = partial(open_task, bands=bands, allow_unseen=allow_unseen)
-    elif bands is not None: raise InputError(f'`bands` are chosen for the task folders, not for {name}.')
-    if name in DRAWN or name in _DRAWN_IN_PART:
-        if size is not None: open_task = partial(open_task, size=size)
-        if name in _DRAWN_IN_PART: task = open_task(data, drawn=drawn, draw=draw)
-        else: task = open_task(data) if draw else _find_drawn(name, data, size)
-    else:
-        task = open_task(data)
-        if size is not None: task = replace(task, source_size=tuple(size), target_size=tuple(size))
+    own = _of_folders(name, dict(bands=bands, span=span), allow_unseen)
+    listed = _read_skip(skip, data)
+    with _skipping(listed, data): whole = _open_task(name, data, size, draw, drawn, own)
+    def oracle():
+        with _skipping(listed, data): return whole.oracle()
+    task = replace(whole, skipped=tuple(listed), oracle=oracle) if listed else whole
     return _with_classes(task, classes)

@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
+from fastcore.basics import patch
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torchvision import tv_tensors
 
 from ..core import InputError, writing
-from .datasets import Scenes
+from .datasets import Scenes, _object
 from ..files import _explained, _image_size, _opening
 from ..labels import IGNORE, IdTable, LabelSpace
 
@@ -183,11 +184,20 @@ def _shown(path: str, boxes: list[tuple], colour: tuple[int, int, int]) -> list[
     return [box for box in boxes if share(box) <= .5]
 
 # %% ../../nbs/data/15_windows.ipynb #tiles-of
-def _tiles_of(sizes: dict, tile: int, blank: tuple | None) -> list[tuple]:
-    "(number of the picture, box) for each tile of pictures, given as path → size; without those of no data."
-    cuts = {path: _cut(size, tile) for path, size in sizes.items()}
-    if blank: cuts = {path: _shown(path, boxes, blank) for path, boxes in cuts.items()}
-    return [(n, box) for n, boxes in enumerate(cuts.values()) for box in boxes]
+def _tiles_of(paths: list[str], tile: int, blank: tuple | None) -> tuple[dict, list[tuple]]:
+    "The pictures' sizes by path; (number of the picture, box) for each tile, without those of no data."
+    sizes, where = {}, []
+    for n, path in enumerate(paths):
+        try:
+            size = _image_size(path)
+            boxes = _cut(size, tile)
+            if blank: boxes = _shown(path, boxes, blank)
+        except InputError as error:
+            _object('unreadable', [path], str(error).removeprefix(f'{path}: '), str(error))
+        else:
+            sizes[path] = size
+            where += [(n, box) for box in boxes]
+    return sizes, where
 
 # %% ../../nbs/data/15_windows.ipynb #tile-label
 def _size_of_box(box: tuple) -> tuple[int, int]: return box[2] - box[0], box[3] - box[1]
@@ -200,9 +210,9 @@ def _read_tile_label(tiles: Scenes, i: int, picture: np.ndarray | None) -> np.nd
     "The training ids of a tile, without what is no data or another tile's."
     image, path, box = tiles.images[i], tiles.labels[i], tiles.boxes[i]
     tiles.require_size(i, tiles.sizes[image], _size_of(path))
-    label = tiles.ids.apply(tiles.reader(_read_window(path, box), path), path)
+    label = tiles.ids.apply(tiles.read_raw(i), path)
     if tiles.blank:
-        if picture is None: picture = np.asarray(_read_window(image, box).convert('RGB'))
+        if picture is None: picture = tiles.read_picture(i)
         label[_blank(picture, tiles.blank)] = IGNORE
     if tiles.once:
         wide, high = _owned(box, tiles.sizes[image], tiles.tile)
@@ -228,8 +238,7 @@ class _Tiles(Scenes):
         super().__init__(images, labels, space, ids, reader, name, places)
         self.tile, self.blank, self.once = tile, blank, once
         self.ids = replace(self.ids, name=f'{self.ids.name}, tiles of {tile}')
-        self.sizes = {path: _image_size(path) for path in self.images}
-        where = _tiles_of(self.sizes, tile, None if every else blank)
+        self.sizes, where = _tiles_of(self.images, tile, None if every else blank)
         if not where: raise InputError(f'{name}: no tile shows anything.')
         self.boxes = [box for _, box in where]
         self.names = [f'{self.names[n]}_{left}_{top}' for n, (left, top, _, _) in where]
@@ -237,10 +246,11 @@ class _Tiles(Scenes):
         self.images = [self.images[n] for n, _ in where]
 
     def __getitem__(self, i: int) -> dict:
-        picture = np.array(_read_window(self.images[i], self.boxes[i]).convert('RGB'))  # (h, w, 3)
+        picture = self.read_picture(i)  # (h, w, 3)
         sample = dict(image=tv_tensors.Image(torch.from_numpy(picture).permute(2, 0, 1)), name=self.names[i])
         if self.labelled: sample['label'] = tv_tensors.Mask(torch.from_numpy(self.read_label(i, picture)))
         return sample
+
 
     def read_label(self, i: int, picture: np.ndarray | None = None) -> np.ndarray:
         "The i-th tile's training ids, (h, w) uint8, 255 = ignored; from its `picture`, if that is at hand."
@@ -254,6 +264,17 @@ class _Tiles(Scenes):
         return self.size_of(i), counts
 
     def size_of(self, i: int) -> tuple[int, int]: return _size_of_box(self.boxes[i])
+
+# %% ../../nbs/data/15_windows.ipynb #tiles-files
+@patch
+def read_picture(self: _Tiles, i: int) -> np.ndarray:
+    "The i-th tile, (h, w, 3) uint8 RGB."
+    return np.array(_read_window(self.images[i], self.boxes[i]).convert('RGB'))
+
+@patch
+def read_raw(self: _Tiles, i: int) -> np.ndarray:
+    "The i-th tile of the label maps as it is stored: raw ids (h, w)."
+    return self.reader(_read_window(self.labels[i], self.boxes[i]), self.labels[i])
 
 # %% ../../nbs/data/15_windows.ipynb #geo
 _GEO = {33550: 12, 33922: 12, 34264: 12, 34735: 3, 34736: 12, 34737: 2}  # scale, ties, matrix, keys → types

@@ -234,10 +234,9 @@ def _prepare(
     weights: str | Path | None = None,
     out: str | Path | None = None,  # the run's folder, if it may be there already
     options: RunOptions = RunOptions(),
-    bands: tuple[int, int, int] | None = None,
-    allow_unseen: bool = False,
     classes: int | None = None,
     drawn: str | Path | None = None,
+    own: dict | None = None,  # further arguments of `find_task`
     **changes,       # of `Settings`; None leaves a default
 ) -> tuple[Method, Task, Settings, nn.Module, dict]:  # the last: what `build_network` says of the network
     "What `experiment` trains; an `InputError` if its parts do not go together."
@@ -252,7 +251,7 @@ def _prepare(
     settings = settings_for(backbone, method)
     asked = dict(method=method.title, seed=seed, precision=options.precision)
     if out is not None: _require_asked(Path(out), task, data, size, asked, settings)
-    found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen, drawn=drawn)
+    found = partial(find_task, data=data, size=size, drawn=drawn, **own or {})
     late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)
     if not late: task = found(task)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
@@ -263,6 +262,7 @@ def _prepare(
     _require_fit(network, task, method, settings, out)
     place = None if data is None else str(Path(data).absolute())
     if task.name in _DRAWN_IN_PART and drawn: about = about | dict(drawn=str(Path(drawn).absolute()))
+    if task.skipped: about = about | dict(skip=list(task.skipped))
     return method, task, settings, network, about | dict(data=place)
 
 # %% ../../nbs/experiments/80_one.ipynb #require-model
@@ -332,12 +332,16 @@ def experiment(
     allow_unseen: bool = False,           # may a class of your own have no labelled pixel?
     classes: int | None = None,           # of the network, such as 16 or 13 of Cityscapes' 19; None: all
     drawn: str | Path | None = None,      # scenes of a task that also has real images; None: `out`/data
+    skip: str | Path | list[str] | None = None,  # files to leave out: paths from `data`, or a file of them
+    span: tuple[float, float] | None = None,  # black and white of your own images of more than 8 bits
     **changes,                            # of `Settings`, such as steps and batch_size
 ) -> list[dict]:                          # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
     data = out/'data' if data is None and task in DRAWN else data
-    which = dict(bands=bands, allow_unseen=allow_unseen, classes=classes, drawn=drawn or out/'data')
+    if isinstance(task, Task) and skip: raise InputError('`skip` is for `find_task`, which made the task.')
+    own = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span)
+    which = dict(classes=classes, drawn=drawn or out/'data', own=own)
     parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, **which, **changes)
     method, task, settings, network, about = parts
     accelerator = _begin(out, network, task, method, settings, seed, options, about)
@@ -383,7 +387,8 @@ def evaluate_run(
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
     if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
     task = find_task(run.about['task'], data, size, draw=False, bands=_seen_as(about)['bands'],
-                     classes=len(about['space']['classes']), drawn=about.get('drawn'))
+                     classes=len(about['space']['classes']), drawn=about.get('drawn'),
+                     skip=about.get('skip'))
     if 'span' in about: task.test.span = tuple(about['span'])  # as in training
     read = [run.folder/'stages', *_places(*task.parts().values())]
     if save is not None: _require_apart('save', save, read)

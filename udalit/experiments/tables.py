@@ -50,7 +50,7 @@ def table(
     backbone: str = 'small',
     weights: str | Path | None = None,
     options: RunOptions = RunOptions(),
-    bands=None, allow_unseen=False, classes: int | None = None,
+    bands=None, allow_unseen=False, classes: int | None = None, skip=None, span=None,
     **changes,
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
@@ -58,7 +58,8 @@ def table(
     out, rows, methods = Path(out), [], [find_method(method) for method in methods]
     _require_methods(methods, task, out, seeds[0], backbone, options)  # before any data are drawn
     if task in DRAWN: data = data or out/'data'
-    found = partial(find_task, data=data, size=size, bands=bands, allow_unseen=allow_unseen, drawn=out/'data')
+    which = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span, drawn=out/'data')
+    found = partial(find_task, data=data, size=size, **which)
     late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)
     if not late: task = found(task)
     for method in methods:

@@ -254,7 +254,7 @@ _SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], t
               protocols=dict[str, list[int]])
 _MODEL = {'backbone': str, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
           'weights?': str, 'data?': str | None, 'drawn?': str, 'bands?': tuple[int, int, int],
-          'span?': tuple[float, float]}
+          'span?': tuple[float, float], 'skip?': list[str]}
 
 def _load_space(about: dict) -> LabelSpace:
     "The label space that a model.json describes."
