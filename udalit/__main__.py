@@ -16,13 +16,14 @@ def _leave(number, frame):
 
 # %% ../nbs/86_main.ipynb #main
 def start() -> int:  # exit status, as `udalit.cli` has it
-    "Import the command line, and run the command that was typed."
+    "Run the command that was typed; until its own work begins, a signal just ends the process."
     before = {}
     if threading.current_thread() is threading.main_thread():
         numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
         before = {number: signal.signal(number, _leave) for number in numbers}
     from udalit.cli import main
-    for number, handler in before.items(): signal.signal(number, handler)
-    return main()
+    def begun():
+        for number, handler in before.items(): signal.signal(number, handler)
+    return main(begun=begun)
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(start())

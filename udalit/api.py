@@ -16,7 +16,7 @@ API = dict(
     find_method='methods.catalogue', settings_for='methods.catalogue',
     Method='methods.plans', Settings='methods.settings',
     Term='losses.terms', check_term='testing', toy_pass='testing',
-    fit='runs.fit', RunOptions='runs.stages', load_run='runs.folder', open_run='runs.folder',
+    fit='runs.fit', RunOptions='options', load_run='runs.folder', open_run='runs.folder',
     experiment='experiments.one', table='experiments.tables',
     evaluate='evaluation.evaluate', predict_folder='experiments.one', results_text='evaluation.results',
     InputError='core')

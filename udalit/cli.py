@@ -6,9 +6,11 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, ast, contextlib, importlib, io, math, os, re, shlex, signal, sys, threading, time, warnings
+import argparse, ast, contextlib, difflib, importlib, io, math
+import os, re, shlex, signal, sys, threading, time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from fastcore.docments import docments
@@ -16,20 +18,8 @@ from fastcore.script import Param
 from tqdm import tqdm
 
 import udalit
-from .core import InputError, _explain, _is_main
-from .data.datasets import _init
-from .data.prepared import prepare
-from .data.tasks import DRAWN, TASKS, find_task
-from .evaluation.profile import profile, _profile_text
-from .evaluation.results import results_text
-from .experiments.demo import run_demo
-from .experiments.one import _initial_text, check_task, evaluate_run, experiment, predict_folder
-from .experiments.tables import folder_name, table
-from .losses.terms import TERMS
-from .methods.catalogue import METHODS, find_method, plan_text
-from .methods.plans import Method
-from .methods.settings import Settings
-from .runs.stages import RunOptions
+from .core import InputError, _there_are, _explain, _is_main
+from .options import RunOptions
 
 # %% ../nbs/85_cli.ipynb #parse
 def _parse_size(text: str | None) -> tuple[int, int] | None:
@@ -128,8 +118,9 @@ class _MethodOptions:
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
     import_: str = None       # a Python file or module of your own that defines terms
 
-    def of(self, method: str) -> Method:
+    def of(self, method: str):
         "The method of that name with these changes."
+        from udalit.methods.catalogue import find_method
         _import_own(self.import_)
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
@@ -161,6 +152,7 @@ class _TrainingOptions:
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
+        from udalit.data.tasks import DRAWN
         backbone = self.backbone
         if backbone is None: backbone = 'small' if task in DRAWN else 'resnet101'
         scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
@@ -170,12 +162,14 @@ class _TrainingOptions:
 
     def note(self, task: str) -> str:
         "What stands below results: first weights that need not have been random."
+        from udalit.experiments.one import _initial_text
         started = _initial_text(self.of(task)['backbone'], self.weights or 'published')
         return f'initial weights {started}' if started.startswith('RANDOM') else ''
 
 # %% ../nbs/85_cli.ipynb #methods-text
-def _parse_methods(text: str) -> list[Method]:
+def _parse_methods(text: str) -> list:
     "'clan --without weights,local, sim' → two methods."
+    from udalit.methods.catalogue import METHODS
     parts = []
     for part in text.split(','):
         belongs = parts and '--' in parts[-1] and part.split()[:1] not in [[name] for name in METHODS]
@@ -183,7 +177,7 @@ def _parse_methods(text: str) -> list[Method]:
         else: parts.append(part.strip())
     return list(map(_parse_method, parts))
 
-def _parse_method(text: str) -> Method:
+def _parse_method(text: str):
     "'clan --without weights,local' → the method."
     try:
         name, *rest = shlex.split(text) or ['']
@@ -194,7 +188,7 @@ def _parse_method(text: str) -> Method:
     given = {}
     for option, value in zip(rest[::2], rest[1::2]):
         if option not in known:
-            raise InputError(f'{text}: no option "{option}". There are: {", ".join(known)}.')
+            raise InputError(f'{text}: no option "{option}".{_there_are(option, known)}')
         before = given.get(known[option])
         given[known[option]] = value if before is None else f'{before},{value}'
     return _MethodOptions(**given).of(name)
@@ -210,10 +204,13 @@ def _demo(
     steps: int = None,       # of each training stage
 ):
     "Adapt a small network from drawn games to drawn reality: minutes on two cores, nothing downloaded."
+    from udalit.experiments.demo import run_demo
     run_demo(out, seed, steps)
 
 def _methods():
     "List the methods with their stages, and the terms with their variants."
+    from udalit.losses.terms import TERMS
+    from udalit.methods.catalogue import METHODS
     for m in METHODS.values():
         print(f'{m.name:14}{m.about}\n{"":14}{" → ".join(s.name for s in m.stages)}')
         for stage in m.training: print(f'{"":16}{stage.name}: {" + ".join(stage.terms)}')
@@ -222,6 +219,7 @@ def _methods():
 
 def _tasks():
     "List the tasks and the folders that they read."
+    from udalit.data.tasks import TASKS
     for name, (about, _) in TASKS.items(): print(f'{name:24}{about}')
 
 # %% ../nbs/85_cli.ipynb #check
@@ -234,6 +232,8 @@ def _check(
     allow_unseen: bool = False,  # may a class of the task folders have no labelled pixel?
 ):
     "Look at every file that a run on TASK would read, and say what is wrong."
+    from udalit.data.tasks import find_task
+    from udalit.experiments.one import check_task
     found = find_task(task, data, bands=_parse_bands(bands), allow_unseen=allow_unseen)
     reports = check_task(found, oracle, full=full)
     for name, report in reports.items(): print(f'{name}\n{report}\n')
@@ -253,6 +253,8 @@ def _prepare(
     progress: bool = True,
 ):
     "Decode and shrink the training images of TASK once: no GPU waits for them. Goes on where it stopped."
+    from udalit.data.prepared import prepare
+    from udalit.data.tasks import find_task
     out, own = out or f'prepared/{task}', dict(bands=_parse_bands(bands), span=_parse_span(span))
     task = find_task(task, data, _parse_size(size), classes=classes, skip=skip, **own)
     task = prepare(task, out, own_size, workers, progress)
@@ -264,6 +266,7 @@ def _begin_list(
     root: str,  # the folder of the task folders: source/images, source/masks, target/images, …
 ):
     "Look at the pictures and masks in ROOT and write a first ROOT/classes.txt, to be corrected."
+    from udalit.data.datasets import _init
     path = _init(root)
     print(f'{path.read_text(encoding="utf-8")}\n{path} written: correct it.')
 
@@ -275,8 +278,9 @@ def _plan(
     task: str = None,             # values for this one, such as PixIntraDA's α on SYNTHIA
 ):
     "Show what METHOD does: stages, terms with all arguments, settings; whatever --set can change."
-    if task is not None and task not in TASKS:
-        raise InputError(f'no task "{task}". There are: {", ".join(TASKS)}.')
+    from udalit.data.tasks import _require_task
+    from udalit.methods.catalogue import plan_text
+    if task is not None: _require_task(task)
     print(plan_text(changes.of(method), backbone, task))
 
 # %% ../nbs/85_cli.ipynb #run
@@ -291,6 +295,9 @@ def _run(
     options: RunOptions = RunOptions(),
 ):
     "Train METHOD on TASK, evaluate and report; the same command again goes on where it stopped."
+    from udalit.evaluation.results import results_text
+    from udalit.experiments.one import experiment
+    from udalit.experiments.tables import folder_name
     method = changes.of(method)
     fewer = f'-{training.classes}-classes' if training.classes else ''
     if out is None: out = f'runs/{folder_name(method)}-{task}{fewer}-{seed}'
@@ -308,6 +315,9 @@ def _table(
     options: RunOptions = RunOptions(),
 ):
     "Run METHODS on TASK with every seed: one table, mean ± std. Goes on where it stopped."
+    from udalit.evaluation.results import results_text
+    from udalit.experiments.tables import table
+    from udalit.methods.catalogue import METHODS
     _import_own(import_)
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
     fewer = f'-{training.classes}-classes' if training.classes else ''
@@ -329,6 +339,7 @@ def _profile(
     device: str = None,           # cpu: leave a GPU alone
 ):
     "Parameters, multiply-accumulates, memory and images a second of METHOD's network; needs no data."
+    from udalit.evaluation.profile import profile, _profile_text
     method = _MethodOptions(set_=set_, fidelity=fidelity).of(method)
     options = RunOptions(precision=precision, device=device)
     costs = profile(method, backbone, _parse_size(size), images, training or None, options=options)
@@ -347,6 +358,8 @@ def _evaluate(
     workers: int = 0,          # processes that read data
 ):
     "Score a run's network on its task's test images."
+    from udalit.evaluation.results import results_text
+    from udalit.experiments.one import evaluate_run
     views = dict(scales=_parse_scales(scales), flip=flip)
     where = dict(save=save, device=device, workers=workers)
     rows, protocol = evaluate_run(folder, data, stage, checkpoint, **views, **where)
@@ -362,6 +375,7 @@ def _predict(
     workers: int = 0,          # processes that read data
 ):
     "Write an id map and a colour map for every image of a folder."
+    from udalit.experiments.one import predict_folder
     predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers)
     print(f'{out}/ids and {out}/colours written')
 
@@ -388,6 +402,28 @@ _EXAMPLES = dict(
     predict='udalit predict runs/streets photos --out predictions',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
 
+# %% ../nbs/85_cli.ipynb #names
+_METHOD_NAMES = ('source', 'target-stats', 'self-training', 'oracle', 'adaptsegnet', 'advent', 'minent',
+                 'clan', 'fada', 'sim', 'isia-aim', 'intrada', 'pixintrada')
+_TASK_NAMES = ('streets', 'aerial', 'streets-camvid', 'camvid-dusk', 'gta5-cityscapes',
+               'synthia-cityscapes', 'cityscapes-rome', 'cityscapes-rio', 'cityscapes-tokyo',
+               'cityscapes-taipei', 'mbd-iaild', 'iaild-mbd', 'mrd-deepglobe', 'deepglobe-mrd', 'loveda',
+               'potsdam-vaihingen', 'vaihingen-potsdam', 'cityscapes-acdc', 'cityscapes-dark-zurich',
+               'folders')
+
+_WORDS = dict(method=_METHOD_NAMES, task=_TASK_NAMES, fidelity=('paper', 'official'), device=('cpu',),
+              precision=('no', 'bf16', 'fp16'), checkpoint=('last', 'best'),
+              batchnorm=('free', 'affine-frozen', 'frozen', 'eval'),
+              backbone=('resnet101', 'resnet50', 'resnet18', 'vgg16', 'mobilenet_v2', 'small', 'fcn8s',
+                        'deeplab_v3plus', 'hrnet_w48'))
+
+def _require_known(given: dict):
+    "An `InputError` if there is no such method or task; a file of the user's own may define a method."
+    for kind, names in dict(task=_TASK_NAMES, method=_METHOD_NAMES).items():
+        name = given.get(kind)
+        if name is None or name in names or kind == 'method' and given.get('import_'): continue
+        raise InputError(f'no {kind} "{name}".{_there_are(name, names)}')
+
 # %% ../nbs/85_cli.ipynb #arguments
 def _arguments(command) -> dict:
     "Name → documented argument of a command or of a group of options."
@@ -411,8 +447,9 @@ def _add_argument(parser: argparse.ArgumentParser, name: str, about):
     param = Param(about.docment, kind)
     param.set_default(about.default)
     how = param.kwargs | (dict(action=_Joined) if name in ('without', 'with_', 'set_') else {})
-    if param.opt: parser.add_argument(_option(name), dest=name, **how)
-    else: parser.add_argument(name, **how)
+    if param.opt: added = parser.add_argument(_option(name), dest=name, **how)
+    else: added = parser.add_argument(name, **how)
+    if name in _WORDS: added.completer = lambda **_: _WORDS[name]
 
 def _parser_of(name: str) -> argparse.ArgumentParser:
     "The parser of a command."
@@ -420,46 +457,82 @@ def _parser_of(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         f'udalit {name}', description=command.__doc__, epilog=f'examples:\n  {_EXAMPLES[name]}',
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_arguments(parser, command)
+    parser.error = partial(_refuse, parser, name)  # one line, as for all bad input
+    return parser
+
+def _add_arguments(parser: argparse.ArgumentParser, command: Callable):
+    "Add a command's arguments, and those of its groups."
     for one in (command, *_groups(command).values()):
         for key, about in _arguments(one).items():
             if not is_dataclass(about.anno) and key != 'progress': _add_argument(parser, key, about)
-    def error(message):
-        raise InputError(f'{name}: {message}. `udalit {name} --help` lists what may be given.')
-    parser.error = error  # one line, as for all bad input
-    return parser
+
+def _refuse(parser: argparse.ArgumentParser, name: str, message: str):
+    "An `InputError` instead of argparse's several lines."
+    unknown = re.match(r'unrecognized arguments: (--[^ =]+)', message)
+    options = [option for option in parser._option_string_actions if option.startswith('--')]
+    near = difflib.get_close_matches(unknown[1], options, 1, cutoff=.7) if unknown else []
+    meant = f' Did you mean {near[0]}?' if near else ''
+    raise InputError(f'{name}: {message}.{meant} `udalit {name} --help` lists what may be given.')
+
+# %% ../nbs/85_cli.ipynb #complete
+def _complete():
+    "Answer a shell that asks how a command may go on; return if none asks."
+    if '_ARGCOMPLETE' not in os.environ: return
+    import argcomplete
+    parser = argparse.ArgumentParser('udalit')
+    commands = parser.add_subparsers()
+    for name, command in COMMANDS.items(): _add_arguments(commands.add_parser(name), command)
+    argcomplete.autocomplete(parser)
 
 # %% ../nbs/85_cli.ipynb #call
-def _call(name: str, *arguments: str):
-    "Parse the arguments of command `name` and call it."
-    if name not in COMMANDS: raise InputError(f'no command "{name}". There are: {", ".join(COMMANDS)}.')
+def _read(name: str, *arguments: str) -> Callable:
+    "Command `name` with its arguments, ready to be called."
+    if name not in COMMANDS: raise InputError(f'no command "{name}".{_there_are(name, COMMANDS)}')
     parser, command = _parser_of(name), COMMANDS[name]
     given = vars(parser.parse_args([_dashed(a) for a in arguments]))
     for action in parser._actions:  # "$X" where X is not set
         if given.get(action.dest) == '':
             what = ' '.join(action.option_strings) or action.dest.upper()
             raise InputError(f'{name}: {what} is empty. Give a value, or leave the option out.')
+    _require_known(given)
     for group, kind in _groups(command).items():
         given[group] = kind(**{key: given.pop(key) for key in _arguments(kind) if key in given})
-    command(**given)
+    return partial(command, **given)
+
+_ALSO = {'--lr': '--learning-rate', '--batch': '--batch-size', '--bs': '--batch-size',
+         '--iters': '--steps', '--iterations': '--steps', '--max-iters': '--steps',
+         '--num-workers': '--workers', '--output': '--out', '--data-root': '--data', '--root': '--data',
+         '--include': '--with', '--exclude': '--without'}
 
 def _dashed(argument: str) -> str:
-    "--batch_size is --batch-size."
+    "--batch_size is --batch-size; so are the other usual words for it."
     name, equals, value = argument.partition('=')
-    return name.replace('_', '-') + equals + value if name.startswith('--') else argument
+    if not name.startswith('--'): return argument
+    name = name.replace('_', '-')
+    return _ALSO.get(name, name) + equals + value
 
 # %% ../nbs/85_cli.ipynb #respelled
-_ACTIONS = [action for name in ('run', 'evaluate') for action in _parser_of(name)._actions]
-_OPTIONS = {action.dest for action in _ACTIONS if action.option_strings}
-_SETTINGS = {f.name for f in fields(Settings)}
 _RENAMED = dict(including='with_', set='set_')
+
+@cache
+def _names_of_options() -> set[str]:
+    "The arguments behind the options of `run` and `evaluate`."
+    actions = [action for name in ('run', 'evaluate') for action in _parser_of(name)._actions]
+    return {action.dest for action in actions if action.option_strings}
+
+def _is_setting(name: str) -> bool:
+    "Is it a field of `Settings`, or a term's or stage's?"
+    from udalit.methods.settings import Settings
+    return '.' in name or name in {f.name for f in fields(Settings)}
 
 def _respelled(message: str) -> str:
     "The message with options instead of Python's arguments."
     def shell(match):
         name, value = match['name'], (match['inner'] or match['outer'] or '').strip("'\"")
         name = _RENAMED.get(name, name)
-        if name in _OPTIONS or f'{name}_' in _OPTIONS: return f'{_option(name)} {value}'.rstrip()
-        if '.' in name or name in _SETTINGS: return f'--set {name}={value}' if value else f'--set {name}'
+        if {name, f'{name}_'} & _names_of_options(): return f'{_option(name)} {value}'.rstrip()
+        if _is_setting(name): return f'--set {name}={value}' if value else f'--set {name}'
         return match[0]
     argument = r'`(?P<name>[a-z_][\w.]*)(=(?P<inner>[^`]*))?`( = (?P<outer>\'[^\']*\'|[^\s:]+))?'
     return re.sub(argument, shell, message)
@@ -500,20 +573,29 @@ def _overview() -> str:
 
 def main(
     arguments: list[str] | None = None,  # default: the command line's
+    begun: Callable = lambda: None,      # is called when the command's own work begins
 ) -> int:                                # exit status: 0, 2 for bad input, 130 if interrupted
     "Run one command."
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
+    _complete()
     if not arguments or arguments[0] in ('-h', '--help', 'help'): return _guarded(lambda: print(_overview()))
     if arguments[0] == '--version': return _guarded(lambda: print(udalit.__version__))
-    return _guarded(lambda: _call(*arguments))
+    return _guarded(lambda: _call(arguments, begun))
+
+def _call(arguments: list[str], begun: Callable):
+    "Read the command, import what it stands on, and call it."
+    command = _read(*arguments)
+    importlib.import_module('udalit.experiments.demo')  # stands on everything else
+    begun()
+    with _terminable(): command()
 
 # %% ../nbs/85_cli.ipynb #guarded
 def _guarded(action: Callable) -> int:
     "The exit status of `action`; what the user can mend is one message on standard error."
     warnings.showwarning = lambda message, *_, **__: print(f'warning: {message}', file=sys.stderr)
     try:
-        with _terminable(): action()
+        action()
         _require_printed()
     except InputError as error: return _complain(error)
     except OSError as error:
@@ -551,6 +633,3 @@ def _complain(error: InputError) -> int:
     if not _is_main(): time.sleep(10)  # the launcher ends this process if another has failed
     _say(f'udalit: {_respelled(str(error))}')
     return 2
-
-# %% ../nbs/85_cli.ipynb #script
-if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())

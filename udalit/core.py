@@ -12,20 +12,26 @@ if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 
 # %% ../nbs/00_core.ipynb #imports
-import contextlib, errno, functools, hashlib, inspect, json, math, random, shutil, sys, typing
+import contextlib, difflib, errno, functools, hashlib, inspect, json, math, random, shutil, sys, typing
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 # %% ../nbs/00_core.ipynb #input-error
 class InputError(ValueError):
     "What came in cannot be used; the message names the culprit and what would do."
+
+# %% ../nbs/00_core.ipynb #there-are
+def _there_are(
+    word: str,  # that is unknown
+    known,      # the words there are
+) -> str:
+    "How an error about an unknown word ends."
+    near = difflib.get_close_matches(str(word), list(known), 1)
+    meant = f' Did you mean "{near[0]}"?' if near else ''
+    return f'{meant} There are: {", ".join(known)}.'
 
 # %% ../nbs/00_core.ipynb #is-kind
 _KINDS = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'a string', NoneType: 'None'}
@@ -58,11 +64,19 @@ def _kind_and_parts(annotation) -> tuple:
     "list, (int,) of `list[int]`; Tensor, () of `Tensor`."
     return typing.get_origin(annotation) or annotation, typing.get_args(annotation)
 
+_DATASET = 'torch.utils.data.dataset.Dataset'
+
+def _is_array(value) -> bool:
+    "Is it an array of NumPy's, or a tensor?"
+    return hasattr(value, 'shape') and hasattr(value, 'dtype')
+
 def _is_dataset(value) -> bool:
-    "Is it a data set, or, by whatever name, one to torch: samples by their number, and how many there are?"
+    "Is it, by whatever name, a data set to torch: samples by their number, and how many there are?"
     lookalike = hasattr(value, '__getitem__') and hasattr(value, '__len__')
-    plain = isinstance(value, (str, bytes, list, tuple, dict, np.ndarray, Tensor, type))
-    return isinstance(value, Dataset) or lookalike and not plain
+    plain = isinstance(value, (str, bytes, list, tuple, dict, type)) or _is_array(value)
+    return lookalike and not plain
+
+def _full_name(kind: type) -> str: return f'{kind.__module__}.{kind.__qualname__}'
 
 def _matches(value, annotation) -> bool:
     "Is `value` what an annotation wants? Yes, too, if it does not say: `Any`, a name in quotes."
@@ -71,8 +85,8 @@ def _matches(value, annotation) -> bool:
     kind, parts = _kind_and_parts(options[0])
     if not isinstance(kind, type) or kind is typing.Any: return True
     if kind in _KINDS: return _is_kind(value, kind)
-    if kind is Dataset: return _is_dataset(value)
-    if not isinstance(value, (list, tuple) if kind is list else kind): return False
+    if not isinstance(value, (list, tuple) if kind is list else kind):
+        return _full_name(kind) == _DATASET and _is_dataset(value)
     if kind not in (list, tuple, dict) or not parts: return True
     if kind is dict:
         return all(_matches(k, parts[0]) and _matches(v, parts[1]) for k, v in value.items())
@@ -80,9 +94,9 @@ def _matches(value, annotation) -> bool:
     return len(parts) == len(value) and all(map(_matches, value, parts))
 
 # %% ../nbs/00_core.ipynb #kind-words
-_NAMES = _KINDS | {Path: 'a path', Tensor: 'a tensor', nn.Module: 'a network (nn.Module)',
-                   Dataset: 'a data set (torch.utils.data.Dataset)', Callable: 'a function',
-                   np.ndarray: 'an array'}
+_NAMES = _KINDS | {Path: 'a path', Callable: 'a function'}
+_FULL_NAMES = {'torch.Tensor': 'a tensor', 'torch.nn.modules.module.Module': 'a network (nn.Module)',
+               _DATASET: 'a data set (torch.utils.data.Dataset)', 'numpy.ndarray': 'an array'}
 
 def _in_words(annotation) -> str:
     "An annotation as a person would say it."
@@ -90,6 +104,7 @@ def _in_words(annotation) -> str:
     if len(options) > 1: return ' or '.join(_in_words(option) for option in options)
     kind, parts = _kind_and_parts(options[0])
     if kind in _NAMES: return _NAMES[kind]
+    if _full_name(kind) in _FULL_NAMES: return _FULL_NAMES[_full_name(kind)]
     name = kind.__name__.lstrip('_')
     name = f'{"an" if name[0] in "AEIOU" else "a"} {name}'
     if kind not in (list, tuple, dict) or not parts: return name
@@ -111,7 +126,7 @@ def _require_kind(
 
 def _shown(value) -> str:
     "The value as Python writes it, in a line, a long one cut; Python refuses more than 4,300 digits."
-    if isinstance(value, (Tensor, np.ndarray)):
+    if _is_array(value):
         return f'{type(value).__name__} of shape {tuple(value.shape)} and {value.dtype}'
     try:
         text = ' '.join(repr(value).split())
@@ -422,7 +437,7 @@ def _canonical(value):
     if value is None or isinstance(value, (bool, int, str)): return value
     if isinstance(value, float): return int(value) if value.is_integer() else value
     if isinstance(value, Path): return value.as_posix()
-    if isinstance(value, np.generic): return _canonical(value.item())
+    if _is_array(value) and value.shape == (): return _canonical(value.item())
     if isinstance(value, (list, tuple)): return [_canonical(part) for part in value]
     if isinstance(value, dict):
         pairs = [[_canonical(key), _canonical(part)] for key, part in value.items()]
@@ -457,9 +472,10 @@ def _file_digest(
 
 # %% ../nbs/00_core.ipynb #tensors-digest
 def _tensors_digest(
-    state: dict[str, Tensor],  # such as a `state_dict()`; on any device, in any memory format
-) -> str:                      # 16 hexadecimal digits
+    state: dict,  # such as a `state_dict()`: name → tensor on any device, in any memory format
+) -> str:         # 16 hexadecimal digits
     "A short name for tensors: of their names, types, shapes and contents."
+    import torch
     hashed = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(state.items()):
         hashed.update(digest([name, str(tensor.dtype), tensor.shape]).encode())
@@ -480,6 +496,8 @@ def derive(
 @_checked
 def seed_everything(seed: int):
     "Seed Python's, NumPy's and torch's generators (all devices)."
+    import numpy as np
+    import torch
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -487,12 +505,16 @@ def seed_everything(seed: int):
 # %% ../nbs/00_core.ipynb #rng-state
 def _rng_state() -> dict:
     "The state of every random generator, as tensors and plain numbers only: a checkpoint of it loads safely."
+    import numpy as np
+    import torch
     name, keys, *rest = np.random.get_state()
     return dict(python=random.getstate(), numpy=(name, keys.tolist(), *rest), torch=torch.get_rng_state(),
                 cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
 
 def _set_rng_state(state: dict):
     "Put back what `_rng_state` gave."
+    import numpy as np
+    import torch
     random.setstate(state['python'])
     np.random.set_state(state['numpy'])
     torch.set_rng_state(state['torch'])
@@ -520,6 +542,7 @@ def _progress_bar(
 # %% ../nbs/00_core.ipynb #peak-memory
 def _peak_memory() -> int:
     "Bytes at the highest point so far: of the GPU in use, else of this process; 0 on Windows."
+    import torch
     if torch.cuda.is_available() and torch.cuda.is_initialized(): return torch.cuda.max_memory_allocated()
     try:
         import resource
@@ -531,6 +554,7 @@ def _peak_memory() -> int:
 # %% ../nbs/00_core.ipynb #require-memory
 def _all_memory() -> int | None:
     "Bytes of memory of the machine or its largest GPU, whichever has more; None: unknown."
+    import torch
     sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
         sizes.append(os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE'))

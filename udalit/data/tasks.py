@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from ..core import InputError, _checked, _require_memory, _require_space
+from ..core import InputError, _checked, _require_memory, _require_space, _there_are
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
 from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia, _object
 from .datasets import _require_described, _searching
@@ -373,7 +373,7 @@ def _find_drawn(name: str, data: str | Path, size: tuple[int, int] | None) -> Ta
 
 def _require_task(name: str):
     "An `InputError` unless there is a task of that name."
-    if name not in TASKS: raise InputError(f'no task "{name}". There are: {", ".join(TASKS)}.')
+    if name not in TASKS: raise InputError(f'no task "{name}".{_there_are(name, TASKS)}')
 
 # %% ../../nbs/data/18_tasks.ipynb #read-skip
 def _read_skip(

@@ -22,7 +22,7 @@ from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
 from ..nets.tensors import upsample
 from ..runs.fit import _new_accelerator
-from ..runs.stages import RunOptions, _require_device
+from ..options import RunOptions, _require_device
 from ..training.step import Trainer
 
 # %% ../../nbs/evaluation/76_profile.ipynb #macs

@@ -17,7 +17,7 @@ from ..evaluation.show import curves, iou_bars, panel, show_batch
 from .one import experiment, _label_maps
 from ..methods.catalogue import find_method
 from ..runs.folder import _require_free, load_run
-from ..runs.stages import RunOptions
+from ..options import RunOptions
 from ..training.watch import read_history
 
 # %% ../../nbs/experiments/82_demo.ipynb #show-demo

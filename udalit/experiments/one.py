@@ -42,7 +42,8 @@ from ..restyle import _translated_images
 from ..runs.fit import _begin_run, _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit
 from ..runs.fit import _say_waiting, _stages_until
 from ..runs.folder import Run, _compare, _locked, _read_model, _require_free, load_run, open_run
-from ..runs.stages import RunOptions, _require_device, _require_translated, _to_be_read
+from ..options import RunOptions, _require_device
+from ..runs.stages import _require_translated, _to_be_read
 from ..training.watch import Journal, read_history
 
 # %% ../../nbs/experiments/80_one.ipynb #check-task

@@ -19,7 +19,8 @@ from ..methods.plans import Method
 from ..nets.generators import _first_weights
 from ..runs.fit import _read_places, _stages_until
 from ..runs.folder import _require_free
-from ..runs.stages import RunOptions, _require_translated
+from ..options import RunOptions
+from ..runs.stages import _require_translated
 
 # %% ../../nbs/experiments/81_tables.ipynb #folder-name
 @_checked

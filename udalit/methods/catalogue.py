@@ -8,7 +8,7 @@ __all__ = ['METHODS', 'find_method', 'method_on', 'settings_for', 'outline_of', 
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
 from dataclasses import replace
 
-from ..core import InputError, _checked
+from ..core import InputError, _checked, _there_are
 from ..data.tasks import Task, _GAMES, _require_task
 from .adversarial import adaptsegnet, advent, minent
 from .changes import _asks_translated, change, _terms_of, _untranslated, _with_task
@@ -36,7 +36,7 @@ def find_method(
 ) -> Method:
     "The method of that name, changed; an `InputError` lists those there are."
     if isinstance(name, Method): return change(name, **changes)
-    if name not in METHODS: raise InputError(f'no method "{name}". There are: {", ".join(METHODS)}.')
+    if name not in METHODS: raise InputError(f'no method "{name}".{_there_are(name, METHODS)}')
     return change(METHODS[name], **changes)
 
 # %% ../../nbs/methods/59_catalogue.ipynb #method-on

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import torch
 
-from ..core import InputError, _checked, _require_value, _USUAL
+from ..core import InputError, _checked, _require_value, _there_are, _USUAL
 from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: F401  each defines terms
 from ..losses import matching, segmentation, self_adaptive, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
@@ -24,11 +24,11 @@ def _parse_entry(entry: str) -> tuple[str, type[Term], dict]:
     "Name, class and a variant's arguments of a plan's entry; an `InputError` lists those that there are."
     name, equals, variant = entry.partition('=')
     base = name.removesuffix('_aux')
-    if base not in TERMS: raise InputError(f'no term "{base}". There are: {", ".join(TERMS)}.')
+    if base not in TERMS: raise InputError(f'no term "{base}".{_there_are(base, TERMS)}')
     variants = TERMS[base]
     variant = variant if equals else next(iter(variants))
     if variant not in variants:
-        raise InputError(f'term "{base}" has no variant "{variant}". There are: {", ".join(variants)}.')
+        raise InputError(f'term "{base}" has no variant "{variant}".{_there_are(variant, variants)}')
     kind, arguments = variants[variant]
     if base != name and not kind.has_auxiliary:
         known = [n for n, others in TERMS.items() if any(k.has_auxiliary for k, _ in others.values())]

@@ -43,7 +43,8 @@ from ..predict import _device_of, _evaluating
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
 from .folder import _read_done, _require_free, _require_unchanged
 from .identity import _Request, stage_records
-from .stages import _STAGES, RunOptions, _StageContext, _ready
+from ..options import RunOptions
+from .stages import _STAGES, _StageContext, _ready
 from .stages import _require_taken, _require_translated
 from ..training.step import Trainer, _plain_accelerator
 from ..training.watch import Journal

@@ -15,7 +15,8 @@ from pathlib import Path, PureWindowsPath
 from filelock import FileLock, Timeout
 from torch import nn
 
-from ..core import InputError, _checked, digest, _explain, _file_digest, read_json, writing
+from ..core import InputError, _checked, digest, _explain, _file_digest, read_json
+from ..core import _there_are, writing
 from ..labels import LabelSpace
 from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
@@ -110,7 +111,7 @@ class Run:
 # %% ../../nbs/runs/63_folder.ipynb #require-word
 def _require_word(folder: Path, what: str, word: str, known):
     "An `InputError` unless `word` is one of the words that are known."
-    if word not in known: raise InputError(f'{folder}: no {what} "{word}". There are: {", ".join(known)}.')
+    if word not in known: raise InputError(f'{folder}: no {what} "{word}".{_there_are(word, known)}')
 
 # %% ../../nbs/runs/63_folder.ipynb #tree
 @_checked(most=(1, 10**6))

@@ -23,7 +23,8 @@ from ..methods.settings import Settings
 from ..nets.weights import read_weights
 from ..restyle import _translated_images
 from .folder import _find_stage, _read_model
-from .stages import _ROLES, RunOptions, _description, _seed_of
+from ..options import RunOptions
+from .stages import _ROLES, _description, _seed_of
 
 # %% ../../nbs/runs/66_identity.ipynb #own-code
 _PACKAGES = 'udalit', 'torch', 'torchvision', 'timm', 'builtins', 'abc'
