@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
 from torch.utils.data import Dataset
 
 from ..core import InputError, _checked, _require_memory, _require_space, _there_are
@@ -25,7 +26,7 @@ from ..worlds.written import ensure_aerial, ensure_streets, _ensure_game
 
 # %% ../../nbs/data/18_tasks.ipynb #task
 @_checked
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     "Two domains, a test set, and the sizes (width, height) at which the network sees them."
     name: str
@@ -51,6 +52,15 @@ class Task:
             if not getattr(self, part).labelled:
                 raise InputError(f'{self.name}: the {part} images need labels.')
         for part, dataset in self.parts().items(): _require_names(dataset, f'{self.name}, {part}')
+
+    def __repr__(self):
+        sizes = ' and '.join(f'{width}×{height}' for width, height in (self.source_size, self.target_size))
+        return f'{self.name}: {len(self.space)} classes, source and target seen at {sizes}'
+
+
+    def _repr_html_(self) -> str:
+        rows = [Tr(Th(name), Td(repr(dataset))) for name, dataset in self.parts().items()]
+        return to_xml(Table(Caption(repr(self)), *rows))
 
     def parts(self) -> dict[str, Dataset]:
         "Source, target, test and whatever else is tested on, by name."

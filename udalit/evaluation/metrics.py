@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
 from torch import Tensor
 
 from ..core import InputError, _checked, _shown
@@ -167,6 +168,12 @@ class Scores:
         values = zip(self.space.classes, self.iou.tolist())
         each = [f'  {name:<{width}}  {value:6.2f}' for name, value in values]
         return '\n'.join([means, f'{self.protocol}', *each])
+
+    def _repr_html_(self) -> str:
+        means = ' · '.join(_mean_text(self, name) for name in self.space.protocols)
+        values = zip(self.space.classes, self.iou.tolist())
+        rows = [Tr(Th(name), Td(f'{value:.2f}')) for name, value in values]
+        return to_xml(Table(Caption(f'{means}. {self.protocol}'), Tr(Th('class'), Th('IoU, %')), *rows))
 
 # %% ../../nbs/evaluation/70_metrics.ipynb #mean-text
 def _mean_text(scores: Scores, name: str) -> str:

@@ -8,6 +8,9 @@ __all__ = ['METHODS', 'find_method', 'method_on', 'settings_for', 'outline_of', 
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
 from dataclasses import replace
 
+from fastcore.basics import patch
+from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
+
 from ..core import InputError, _checked, _there_are
 from ..data.tasks import Task, _GAMES, _require_task
 from .adversarial import adaptsegnet, advent, minent
@@ -107,6 +110,20 @@ def _line(place: str, table: dict) -> str:
         if above == place and not any(other.startswith(f'{below}.') for other in table):
             parts.append(f'{name} {_or_dash(value)}')
     return f'{place.rpartition(".")[2]}: ' + ', '.join(parts)
+
+# %% ../../nbs/methods/59_catalogue.ipynb #plan-html
+@patch
+def _repr_html_(self: Method) -> str:
+    "The plan as a table: stages, and in each its terms with all arguments."
+    table, rows = outline_of(self), []
+    for stage in self.stages:
+        places = [stage.name, *(f'{stage.name}.{name}' for name in _terms_of(self, stage.name))]
+        for place in filter(table.__contains__, places):
+            name, _, arguments = _line(place, table).partition(': ')
+            shown = (Th(name), Td('')) if place == stage.name else (Td(''), Th(name))
+            rows.append(Tr(*shown, Td(arguments, style='text-align: left')))
+    head = Tr(Th('stage'), Th('term'), Th('what it is, and its arguments'))
+    return to_xml(Table(Caption(f'{self.title}: {self.about}'), head, *rows))
 
 # %% ../../nbs/methods/59_catalogue.ipynb #plan-text
 @_checked

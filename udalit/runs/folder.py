@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
+from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
 from filelock import FileLock, Timeout
 from torch import nn
 
@@ -73,11 +74,20 @@ def _require_unchanged(stage: Path, done: dict, missing: bool = False):
                          f'Put it back, or delete the folder {stage.name}: the stage is made anew then.')
 
 # %% ../../nbs/runs/63_folder.ipynb #run
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     "A run's folder and what was asked for."
     folder: Path
     about: dict  # the content of settings.json
+
+    def __repr__(self):
+        method, task, seed = (self.about.get(name, 'unknown') for name in ('method', 'task', 'seed'))
+        return f'Run({self.folder.name}: {method} on {task}, seed {seed})'
+
+    def _repr_html_(self) -> str:
+        states = {name: 'finished' if self.finished(name) else 'to do' for name in self.about['plan']}
+        rows = [Tr(Th(name), Td(state), Td(self.about['plan'][name])) for name, state in states.items()]
+        return to_xml(Table(Caption(repr(self)), *rows))
 
     @property
     def training(self) -> list[str]:
