@@ -226,17 +226,28 @@ def _tasks():
 def _check(
     task: str,             # a name that `udalit tasks` lists
     data: str = None,      # folder that holds one folder per data set
-    full: bool = False,    # decode every image, not only its header and end
     oracle: bool = False,  # look at the target's training labels, too
     bands: str = None,     # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    span: str = None,      # of the task folders: black and white of more than 8 bits, such as 0,4095
     allow_unseen: bool = False,  # may a class of the task folders have no labelled pixel?
-):
-    "Look at every file that a run on TASK would read, and say what is wrong."
-    from udalit.data.tasks import find_task
-    from udalit.experiments.one import check_task
-    found = find_task(task, data, bands=_parse_bands(bands), allow_unseen=allow_unseen)
-    reports = check_task(found, oracle, full=full)
-    for name, report in reports.items(): print(f'{name}\n{report}\n')
+    skip: str = None,      # a list of files to leave out
+    save_skip: str = None,  # a new file: gets the list of files that are better left out, for `--skip`
+    report: str = None,    # a new .html: gets all that was found, with pictures
+    workers: int = None,   # processes; default: one for each CPU core
+    progress: bool = True,
+) -> int:
+    "Look at every file that a run on TASK would read, and say what is wrong; exit status 1 if anything is."
+    from udalit.data.doctor import diagnose, _require_new, _save_skip
+    from udalit.evaluation.checkup import diagnosis_page
+    for name, path in dict(save_skip=save_skip, report=report).items():
+        if path is not None: _require_new(name, path, {}, data)
+    own = dict(bands=_parse_bands(bands), span=_parse_span(span), allow_unseen=allow_unseen)
+    diagnosis = diagnose(task, data, oracle, workers, progress, skip=skip, **own)
+    print(diagnosis)
+    if report: diagnosis_page(report, diagnosis)
+    if diagnosis.skip and save_skip: _save_skip(diagnosis, save_skip)
+    elif diagnosis.skip: print('`--save-skip FILE` lists them; `udalit run … --skip FILE` leaves them out.')
+    return 0 if diagnosis.sound else 1
 
 # %% ../nbs/85_cli.ipynb #prepare
 def _prepare(
@@ -387,7 +398,9 @@ COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_be
 _EXAMPLES = dict(
     demo='udalit demo --out runs/demo --seed 0', methods='udalit methods', tasks='udalit tasks',
     plan='udalit plan isia-aim --without aim --with isia=feature',
-    init='udalit init ~/data', check='udalit check gta5-cityscapes --data ~/data',
+    init='udalit init ~/data',
+    check='udalit check gta5-cityscapes --data ~/data --report check.html --save-skip skip.txt\n'
+          '  udalit run fada gta5-cityscapes --data ~/data --skip skip.txt',
     prepare='udalit prepare gta5-cityscapes --data ~/data --out ~/prepared/gta5\n'
             '  udalit run fada gta5-cityscapes --data ~/data --prepared ~/prepared/gta5',
     run='udalit run adaptsegnet streets --data data --out runs/streets\n'
@@ -517,8 +530,8 @@ _RENAMED = dict(including='with_', set='set_')
 
 @cache
 def _names_of_options() -> set[str]:
-    "The arguments behind the options of `run` and `evaluate`."
-    actions = [action for name in ('run', 'evaluate') for action in _parser_of(name)._actions]
+    "The arguments behind the options of `run`, `evaluate` and `check`."
+    actions = [action for name in ('run', 'evaluate', 'check') for action in _parser_of(name)._actions]
     return {action.dest for action in actions if action.option_strings}
 
 def _is_setting(name: str) -> bool:
@@ -574,7 +587,7 @@ def _overview() -> str:
 def main(
     arguments: list[str] | None = None,  # default: the command line's
     begun: Callable = lambda: None,      # is called when the command's own work begins
-) -> int:                                # exit status: 0, 2 for bad input, 130 if interrupted
+) -> int:  # exit status: 0, 1 if `check` finds a fault, 2 for bad input, 130 if interrupted
     "Run one command."
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
@@ -583,19 +596,19 @@ def main(
     if arguments[0] == '--version': return _guarded(lambda: print(udalit.__version__))
     return _guarded(lambda: _call(arguments, begun))
 
-def _call(arguments: list[str], begun: Callable):
-    "Read the command, import what it stands on, and call it."
+def _call(arguments: list[str], begun: Callable) -> int | None:
+    "Read the command, import what it stands on, and call it; gives its exit status, None for 0."
     command = _read(*arguments)
     importlib.import_module('udalit.experiments.demo')  # stands on everything else
     begun()
-    with _terminable(): command()
+    with _terminable(): return command()
 
 # %% ../nbs/85_cli.ipynb #guarded
 def _guarded(action: Callable) -> int:
     "The exit status of `action`; what the user can mend is one message on standard error."
     warnings.showwarning = lambda message, *_, **__: print(f'warning: {message}', file=sys.stderr)
     try:
-        action()
+        status = action()
         _require_printed()
     except InputError as error: return _complain(error)
     except OSError as error:
@@ -605,7 +618,7 @@ def _guarded(action: Callable) -> int:
     except KeyboardInterrupt:
         if _is_main(): _say('stopped; the same command goes on from here.')
         return 130
-    return 0
+    return status or 0
 
 @contextlib.contextmanager
 def _terminable():

@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import InputError
+from ..core import InputError, _checked
 from .datasets import Scenes, _find_images, _pair_files
 from ..labels import CAMVID, CITYSCAPES, CITYSCAPES_IDS, IGNORE, IdTable, LabelSpace
 
@@ -74,6 +74,7 @@ def _as_camvid(dataset: Scenes) -> Scenes:
 # %% ../../nbs/data/14_cities.ipynb #crosscity
 _CROSS_CITIES = 'Rome', 'Rio', 'Tokyo', 'Taipei'  # in the order of FADA's table 1
 
+@_checked(city=_CROSS_CITIES)
 def _crosscity(
     root: str | Path,  # holds Rome/Images/Train/, Rome/Images/Test/, Rome/Labels/Test/, …
     city: str,         # a folder of it
@@ -89,6 +90,7 @@ def _crosscity(
     return _narrowed(scenes, 13)
 
 # %% ../../nbs/data/14_cities.ipynb #by-night
+@_checked
 def _by_night(
     root: str | Path,          # holds rgb_anon/ and, if labels are wanted, gt/
     parts: tuple[str, ...],    # folders in both, such as 'night/val'
@@ -109,10 +111,12 @@ def _by_night(
 
 _WEATHERS = 'fog', 'night', 'rain', 'snow'
 
+@_checked(split=('train', 'val'))
 def _acdc(root: str | Path, split: str, labelled: bool = True) -> Scenes:
     "ACDC in all four weathers; 'train' or 'val'."
     return _by_night(root, tuple(f'{weather}/{split}' for weather in _WEATHERS), f'acdc {split}', labelled)
 
+@_checked(split=('train', 'val'))
 def _dark_zurich(root: str | Path, split: str, labelled: bool = True) -> Scenes:
     "Dark Zurich's nights; 'train' has no labels, 'val' has."
     return _by_night(root, (f'{split}/night',), f'dark-zurich {split}', labelled)

@@ -135,11 +135,14 @@ def _is_skipped(path: str | Path) -> bool:
     skip = _SEARCH.get().skip
     return bool(skip) and os.path.abspath(path) in skip
 
+def _is_noting() -> bool:
+    "Are faults noted, so that a search goes on?"
+    return _SEARCH.get().faults is not None
+
 def _object(kind: str, files: list[str], what: str, message: str):
     "An `InputError` with the message; or, where faults are noted, a note on each file: then it is left out."
-    faults = _SEARCH.get().faults
-    if faults is None: raise InputError(message)
-    faults += [(kind, str(file), what) for file in files]
+    if not _is_noting(): raise InputError(message)
+    _SEARCH.get().faults.extend((kind, str(file), what) for file in files)
 
 # %% ../../nbs/data/11_datasets.ipynb #keyed
 def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:

@@ -15,8 +15,8 @@ import torch
 from filelock import FileLock, Timeout
 from torchvision import tv_tensors
 
-from ..core import InputError, digest, _explain, _misfit, _require_apart, _require_space, read_json
-from ..core import write_json
+from ..core import InputError, _checked, digest, _explain, _misfit, _require_apart, _require_space
+from ..core import read_json, write_json
 from .datasets import Scenes, _Subset, _by_threads, _classes_in, _describe_file, _few, _meaning
 from .datasets import _places
 from .transforms import AUGMENTATIONS, _Resize
@@ -70,6 +70,16 @@ def _read_lines(path: Path) -> dict[int, dict]:
 _LINE = dict(i=int, files=list[object], sums=list[int], shown=list[int])
 
 # %% ../../nbs/data/17_prepared.ipynb #prepared
+def _is_stored(path: Path, length: int) -> bool:
+    "Is the file there, with all its bytes?"
+    return path.is_file() and path.stat().st_size >= length
+
+def _require_stored(path: Path, length: int):
+    "An `InputError` unless the file is there, with all its bytes."
+    if not _is_stored(path, length):
+        again = 'The same `udalit prepare` again prepares its images anew.'
+        raise InputError(f'{path}: deleted or cut off. {again}')
+
 class _Prepared(_Subset):
     "All of a data set's samples, read from `folder` at the size at which they were stored."
     def __init__(self, dataset: Scenes, folder: Path, layout: dict, lines: dict[int, dict]):
@@ -84,6 +94,7 @@ class _Prepared(_Subset):
     def _stored(self, i: int, part: str, channels: int) -> torch.Tensor:
         "(height, width, channels) as it was stored; an `InputError` if it is not."
         (width, height), path = self.sizes[i], self.folder/part
+        _require_stored(path, int(self.begins[-1])*channels)
         pixels = np.fromfile(path, np.uint8, width*height*channels, offset=int(self.begins[i])*channels)
         if zlib.crc32(pixels) != self.lines[i]['sums'][_PARTS.index(part)]:
             raise InputError(f'{path}: damaged where {self.dataset.names[i]} lies. Delete {self.folder} and '
@@ -128,16 +139,22 @@ def _make(dataset: Scenes, i: int, folder: Path, layout: dict, begin: int) -> di
 # %% ../../nbs/data/17_prepared.ipynb #begin
 def _begin(folder: Path, layout: dict):
     "Make the folder, its files at their full length; an `InputError` if it holds something else."
-    record, pixels = folder/'layout.json', int(_places_of(layout['sizes'])[-1])
-    lengths = dict(zip(_PARTS, (3*pixels, pixels)[:1 + layout['labelled']]))
+    record, lengths = folder/'layout.json', _lengths(layout)
     if record.exists():
         _require_layout(folder, layout)
+        stored = all(_is_stored(folder/part, length) for part, length in lengths.items())
+        if not stored: (folder/'done.jsonl').unlink(missing_ok=True)  # of what is gone nothing is done
     else:
         _require_ours(folder)
         _require_space(folder, sum(lengths.values()))
         write_json(record, layout)
     for part, length in lengths.items():
         with open(folder/part, 'ab') as file: file.truncate(length)
+
+def _lengths(layout: dict) -> dict[str, int]:
+    "Bytes of each file."
+    pixels = int(_places_of(layout['sizes'])[-1])
+    return dict(zip(_PARTS, (3*pixels, pixels)[:1 + layout['labelled']]))
 
 def _require_ours(folder: Path):
     "An `InputError` if the folder holds something, and no prepared images."
@@ -208,6 +225,7 @@ def _open_set(
     wanted = dict(names=list(dataset.names), size=None if own else list(size or ()), sizes=there['sizes'],
                   labelled=dataset.labelled, ids=digest(_meaning(dataset)))
     _require_layout(folder, wanted)
+    for part, length in _lengths(there).items(): _require_stored(folder/part, length)
     lines = {i: line for i, line in _read_lines(folder/'done.jsonl').items() if 0 <= i < len(dataset)}
     stale = [dataset.images[i] for i, line in lines.items() if line['files'] != _stamps(dataset, i)]
     missing = len(dataset) - len(lines)
@@ -230,6 +248,7 @@ def _require_recipe(task, recipe: str, stage: str):
                      'Prepare them with `own_size`.')
 
 # %% ../../nbs/data/17_prepared.ipynb #task
+@_checked(workers=(1, 2**10))
 def prepare(
     task,                    # a `Task`
     folder: str | Path,      # gets source/ and target/
@@ -260,5 +279,9 @@ def _sizes_of(task) -> dict[str, tuple[int, int]]:
 
 def _require_files(task, part: str):
     "An `InputError` unless a part of a task is read from files."
-    if isinstance(getattr(task, part), Scenes): return
+    dataset = getattr(task, part)
+    if isinstance(dataset, Scenes): return
+    if isinstance(dataset, _Prepared):
+        raise InputError(f'{task.name}: its {part} is prepared already, and read from {dataset.folder}. '
+                         'Give the task as `find_task` opens it.')
     raise InputError(f'{task.name}: its {part} is no `Scenes`, read from files; only those can be prepared.')

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..core import InputError
+from ..core import InputError, _checked
 from .datasets import Scenes, _find_images, _pair_files
 from .windows import _binary, _Tiles
 from ..labels import IdTable, LabelSpace, make_space
 from ..worlds.aerial import _BUILDINGS, _ROADS
 
 # %% ../../nbs/data/16_surveys.ipynb #massachusetts
+@_checked
 def _massachusetts(
     root: str | Path,         # holds train/sat/*.tiff, train/map/*.tif, valid/…, test/…
     space: LabelSpace,        # buildings or roads
@@ -48,6 +49,7 @@ def _mrd(root: str | Path, splits=('train', 'valid', 'test'), labelled: bool = T
     return _massachusetts(root, _ROADS, splits, labelled, **dict(blank=(255, 255, 255)) | tiles)
 
 # %% ../../nbs/data/16_surveys.ipynb #inria
+@_checked(split=('train', 'val'))
 def _inria(
     root: str | Path,         # holds AerialImageDataset/train/, or its train/{images,gt} itself
     split: str | None = None,  # 'train', 'val': the first five sheets of each city; None: both
@@ -68,6 +70,7 @@ def _inria(
     return _Tiles(*files, _BUILDINGS, name=f'inria {split or "train val"}', places=(root,), **tiles)
 
 # %% ../../nbs/data/16_surveys.ipynb #deepglobe
+@_checked(split=('train', 'val'))
 def _deepglobe(
     root: str | Path,         # holds train/*_sat.jpg and train/*_mask.png
     split: str | None = None,  # 'val': every tenth image, 'train': the others; None: both
@@ -91,6 +94,7 @@ _LOVEDA = make_space(
     [(255, 255, 255), (255, 0, 0), (255, 255, 0), (0, 0, 255), (159, 129, 183), (0, 255, 0), (255, 195, 128)],
     things=['building'])
 
+@_checked(split=('Train', 'Val'), land=('Rural', 'Urban'))
 def _loveda(
     root: str | Path,   # holds Train/Rural/{images_png,masks_png}/, Train/Urban/…, Val/…
     split: str,         # 'Train' or 'Val'
@@ -123,6 +127,7 @@ _TOWNS = dict(  # picture, mask and what is set aside
     vaihingen=('top', 'top_mosaic_09cm_area*', 'ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE',
                'top_mosaic_09cm_area*', tuple(map(str, _VAIHINGEN_TEST))))
 
+@_checked(town=tuple(_TOWNS), split=('train', 'test'))
 def _isprs(root: str | Path, town: str, split: str | None = None, labelled: bool = True, **tiles) -> _Tiles:
     "ISPRS 'potsdam' or 'vaihingen', five classes; split 'train', 'test' or None for both."
     images, image, masks, mask, test = _TOWNS[town]

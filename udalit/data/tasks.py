@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 
 from ..core import InputError, _checked, _require_memory, _require_space, _there_are
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
-from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia, _object
-from .datasets import _require_described, _searching
+from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia, _is_noting
+from .datasets import _object, _require_described, _searching
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
 from ..files import _image_size, _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
@@ -236,8 +236,8 @@ def _first_size(scenes: Scenes) -> tuple[int, int]:
     "(width, height) of the first image, rounded down to a multiple of 8."
     for path in scenes.images:
         try: width, height = _image_size(path, scenes.bands, scenes.span)
-        except InputError as error:
-            _object('unreadable', [path], str(error).removeprefix(f'{path}: '), str(error))
+        except InputError:
+            if not _is_noting(): raise
         else: return max(8, width//8*8), max(8, height//8*8)
     raise InputError(f'{scenes.name}: none of its images can be read.')
 
@@ -394,7 +394,7 @@ def _read_skip(
     if not isinstance(skip, (str, Path)): return list(skip or ())
     try: text = Path(skip).read_text(encoding='utf-8-sig', errors='surrogateescape')
     except OSError as error: raise InputError(f'{skip}: cannot be read ({error.strerror}).') from None
-    names = [line for line in text.splitlines() if line.strip() and not line.startswith('#')]
+    names = [line for line in text.split('\n') if line.strip() and not line.startswith('#')]
     gone = [name for name in names if '\0' in name or not os.path.lexists(os.path.join(data or '', name))]
     if gone: raise InputError(f'{skip}: {gone[0]!r} is no file of {data}. Correct the line, or delete it.')
     return names
