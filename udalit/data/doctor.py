@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ..core import InputError, _checked, _progress_bar, _require_apart, write_text
+from ..core import InputError, _checked, _progress_bar, _require_apart, writing
 from .datasets import Scenes, _few, _left_out, _name_of, _places, _Report, _require_seen
 from .datasets import _searching, _whole
 from .loaders import _leave_signals
@@ -173,10 +173,10 @@ def _repainted(palette: list, raw: np.ndarray, ids: IdTable, space: LabelSpace) 
 # %% ../../nbs/data/19_doctor.ipynb #converted
 def _is_converted(raw: np.ndarray, ids: IdTable, classes: int) -> bool:
     "Does a label map hold training ids, where the table expects higher ones?"
-    seen = _values_of(raw)
+    seen, limit = _values_of(raw), max(classes, len(CITYSCAPES))
     others = seen[seen != IGNORE]
-    higher = max(ids.to_train, default=0) >= classes and IGNORE not in ids.to_train
-    return higher and len(others) < len(seen) and len(others) > 2 and others.max() < classes
+    higher = max(ids.to_train, default=0) >= limit and IGNORE not in ids.to_train
+    return higher and len(others) < len(seen) and len(others) > 2 and others.max() < limit
 
 # %% ../../nbs/data/19_doctor.ipynb #seen
 @dataclass
@@ -470,7 +470,7 @@ class _Diagnosis:
 
     def near(self, text: str) -> str:
         "A text with paths from the root of the data on."
-        return text.replace(f'{self.root}{os.sep}', '') if self.root else text
+        return text if self.root in ('', '.') else text.replace(f'{self.root}{os.sep}', '')
 
     def __repr__(self): return _diagnosis_text(self)
 
@@ -481,7 +481,8 @@ def _save_skip(diagnosis: _Diagnosis, path: str | Path):
     lines = [f'# Files to skip, found by `udalit check {diagnosis.name}`; a line with # is a remark.']
     for file, why in diagnosis.skip.items():
         if len(file.splitlines()) == 1: lines += [f'# {" ".join(why.split())}', file]
-    write_text(path, '\n'.join(lines) + '\n')
+    with writing(path) as temporary:  # names that are no text go the way they came
+        temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8', errors='surrogateescape')
 
 def _require_new(name: str, path: str | Path, parts: dict[str, _Part], root: str | None):
     "An `InputError` if the file is there already, or would lie among the data."

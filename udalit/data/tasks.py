@@ -233,13 +233,18 @@ def _isprs_task(source: str, target: str, data: str | Path) -> Task:
 
 # %% ../../nbs/data/18_tasks.ipynb #first-size
 def _first_size(scenes: Scenes) -> tuple[int, int]:
-    "(width, height) of the first image, rounded down to a multiple of 8."
-    for path in scenes.images:
-        try: width, height = _image_size(path, scenes.bands, scenes.span)
-        except InputError:
-            if not _is_noting(): raise
-        else: return max(8, width//8*8), max(8, height//8*8)
-    raise InputError(f'{scenes.name}: none of its images can be read.')
+    "(width, height) of the first image (where faults are noted, of a sound one), down to a multiple of 8."
+    first, *others = scenes.images
+    try: width, height = _image_size(first, scenes.bands, scenes.span)
+    except InputError:
+        sizes = [_size_or_none(path, scenes) for path in others] if _is_noting() else []
+        width, height = next(filter(None, sizes), (0, 0))
+        if not width: raise
+    return max(8, width//8*8), max(8, height//8*8)
+
+def _size_or_none(path: str, scenes: Scenes) -> tuple[int, int] | None:
+    "(width, height) of a picture, or None if it cannot be read."
+    with contextlib.suppress(InputError): return _image_size(path, scenes.bands, scenes.span)
 
 # %% ../../nbs/data/18_tasks.ipynb #own-folders
 def _require_sides(data: Path):

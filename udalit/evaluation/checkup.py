@@ -47,6 +47,7 @@ def _findings_html(diagnosis: _Diagnosis) -> _Html:
     for found in sorted(diagnosis.findings, key=lambda found: order.index(found.kind)):
         note = ' (note)' if _KINDS[found.kind].note else ''
         cells = found.kind + note, *map(diagnosis.near, (found.file, found.what, found.fix))
+        cells = [cell.encode('utf-8', 'replace').decode() for cell in cells]  # names may be no text
         rows.append(''.join(f'<th>{html.escape(cell)}</th>' for cell in cells))
     head = '<thead><tr><th>kind</th><th>file</th><th>what is wrong</th><th>what to do</th></tr></thead>'
     style = ' style="white-space: normal"'
