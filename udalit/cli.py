@@ -18,7 +18,7 @@ from fastcore.script import Param
 from tqdm import tqdm
 
 import udalit
-from .core import InputError, _there_are, _explain, _is_main
+from .core import InputError, _explain, _import_own, _is_main, _there_are
 from .options import RunOptions
 
 # %% ../nbs/85_cli.ipynb #parse
@@ -86,25 +86,9 @@ def _parse_value(text: str) -> tuple[str, object]:
         return place, value
 
 # %% ../nbs/85_cli.ipynb #import-own
-def _import_own(name: str | None):
-    "Import a module by its name (the current folder counts), or a Python file by its path."
-    if name is None: return
-    path, module = Path(name), name
-    if name.endswith('.py'):
-        if not path.is_file(): raise InputError(f'--import {name}: no such file.')
-        folder, module = path.absolute().parent, path.stem
-    else:
-        folder = Path.cwd()
-    sys.path.insert(0, str(folder))
-    try:
-        importlib.import_module(module)
-    except InputError:
-        raise
-    except Exception as error:  # whatever the user's file raises, or that there is none
-        why = f'{type(error).__name__}: {error}'
-        raise InputError(f'--import {name}: {why}. Give a module, or a file such as my_terms.py.') from error
-    finally:
-        sys.path.remove(str(folder))
+def _import_terms(name: str | None):
+    "Import what `--import` names."
+    if name is not None: _import_own(name, 'import')
 
 # %% ../nbs/85_cli.ipynb #method-options
 @dataclass(frozen=True)
@@ -121,7 +105,7 @@ class _MethodOptions:
     def of(self, method: str):
         "The method of that name with these changes."
         from udalit.methods.catalogue import find_method
-        _import_own(self.import_)
+        _import_terms(self.import_)
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
                            set=values, inter=self.inter, translated=self.translated,
@@ -329,7 +313,7 @@ def _table(
     from udalit.evaluation.results import results_text
     from udalit.experiments.tables import table
     from udalit.methods.catalogue import METHODS
-    _import_own(import_)
+    _import_terms(import_)
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
     fewer = f'-{training.classes}-classes' if training.classes else ''
     if out is None: out = f'runs/table-{task}{fewer}'

@@ -12,7 +12,8 @@ if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 
 # %% ../nbs/00_core.ipynb #imports
-import contextlib, difflib, errno, functools, hashlib, inspect, json, math, random, shutil, sys, typing
+import contextlib, difflib, errno, functools, hashlib, importlib, inspect, json
+import math, random, shutil, sys, typing
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -218,6 +219,29 @@ def _as_tuple(value, annotation):
     "A list as a tuple, where the annotation wants a tuple and no list."
     kinds = [_kind_and_parts(option)[0] for option in _options(annotation)]
     return tuple(value) if isinstance(value, list) and tuple in kinds and list not in kinds else value
+
+# %% ../nbs/00_core.ipynb #import-own
+def _import_own(
+    name: str,      # a module's (the current folder counts), or a Python file's path
+    argument: str,  # who asks, for messages
+):
+    "The module."
+    path, module = Path(name), name
+    if name.endswith('.py'):
+        if not path.is_file(): raise InputError(f'`{argument}={name}`: no such file.')
+        folder, module = path.absolute().parent, path.stem
+    else:
+        folder = Path.cwd()
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(module)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's file raises, or that there is none
+        why = f'{type(error).__name__}: {error}'
+        raise InputError(f'`{argument}={name}`: {why}. Give a module, or a file such as mine.py.') from error
+    finally:
+        sys.path.remove(str(folder))
 
 # %% ../nbs/00_core.ipynb #writing
 @contextlib.contextmanager

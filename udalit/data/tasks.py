@@ -43,6 +43,7 @@ class Task:
     published: dict[str, int] = field(default_factory=dict)  # part → images, as those who made the data say
     also: dict[str, Dataset] = field(default_factory=dict)   # further test sets by name, scored apart
     skipped: tuple[str, ...] = ()  # the files that were left out, as `find_task` was told
+    data: str | None = None        # where `find_task` found it
 
     def __post_init__(self):
         for part, dataset in self.parts().items(): _require_described(part, dataset)
@@ -450,4 +451,5 @@ def find_task(
     def oracle():
         with _skipping(listed, data): return whole.oracle()
     task = replace(whole, skipped=tuple(listed), oracle=oracle) if listed else whole
+    if data is not None: task = replace(task, data=str(Path(data).absolute()))
     return _with_classes(task, classes)

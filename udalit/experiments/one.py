@@ -39,7 +39,8 @@ from ..methods.settings import Settings
 from ..nets.generators import _encoder, _first_weights, deeplab_v2
 from ..nets.weights import _IMAGENET, load_generator, _published
 from ..restyle import _translated_images
-from ..runs.fit import _begin_run, _carry_out, _new_accelerator, _plan_run, _rehearse, _require_fit
+from ..runs.fit import _begin_run, _carry_out, _describe_model, _new_accelerator, _plan_run
+from ..runs.fit import _rehearse, _require_fit
 from ..runs.fit import _say_waiting, _stages_until
 from ..runs.folder import Run, _compare, _locked, _read_model, _require_free, load_run, open_run
 from ..options import RunOptions, _require_device
@@ -89,12 +90,8 @@ def _build_network(
     "A DeepLab-v2 for `task`; the same `seed` gives the same first weights."
     torch.manual_seed(derive(seed, 'network'))
     network = deeplab_v2(backbone, len(task.space), weights=weights, **options)
-    names = 'name', 'classes', 'palette', 'things', 'protocols'
     started = 'random' if weights == 'none' else str(weights)
-    about = dict(backbone=backbone, options=options, size=task.target_size, weights=started,
-                 space={name: getattr(task.space, name) for name in names})
-    read = {name: getattr(task.target, name, None) for name in ('bands', 'span')}
-    return network, about | {name: value for name, value in read.items() if value is not None}
+    return network, _describe_model(network, task) | dict(weights=started)
 
 # %% ../../nbs/experiments/80_one.ipynb #initial-text
 def _initial_text(
@@ -102,7 +99,7 @@ def _initial_text(
     weights: str | Path,  # as model.json has them; 'random' or 'none': random
 ) -> str:
     "What a network began with, for people: RANDOM where there are published weights."
-    if weights not in ('random', 'none'): return str(weights)
+    if backbone is None or weights not in ('random', 'none'): return str(weights)
     with torch.device('meta'): published = _published(_encoder(backbone).origin)
     return 'RANDOM, though there are ImageNet weights' if _IMAGENET in published else 'random'
 
@@ -263,7 +260,6 @@ def _prepare(
     _require_fit(network, task, method, settings, out)
     place = None if data is None else str(Path(data).absolute())
     if task.name in _DRAWN_IN_PART and drawn: about = about | dict(drawn=str(Path(drawn).absolute()))
-    if task.skipped: about = about | dict(skip=list(task.skipped))
     return method, task, settings, network, about | dict(data=place)
 
 # %% ../../nbs/experiments/80_one.ipynb #require-model

@@ -193,6 +193,8 @@ def deeplab_v2(
     _require_counts(num_classes, heads, decoders)
     encoder = _encoder(backbone, normalize, resnet)
     if weights not in (None, 'none'): load_encoder(encoder, weights, normalize)
+    recipe = dict(auxiliary=auxiliary, heads=heads, decoders=decoders, dilations=dilations,
+                  batchnorm=batchnorm, normalize=normalize, resnet=resnet)
     if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
     middle, channels = encoder.channels
     pyramid = partial(ASPP, num_classes=num_classes, dilations=dilations)
@@ -205,6 +207,7 @@ def deeplab_v2(
     set_batchnorm(encoder, batchnorm)  # heads are new: theirs, if they have any, is free
     generator = Generator(encoder, on_features, num_classes, on_middle, normalize, decoders)
     generator.backbone = backbone
+    generator.recipe = dict(backbone=backbone, options={k: v for k, v in recipe.items() if v is not None})
     return generator
 
 # %% ../../nbs/nets/24_generators.ipynb #first-weights

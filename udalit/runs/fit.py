@@ -290,6 +290,17 @@ def _require_whole(run: Run, network: nn.Module):
                              f'Delete the folder {name}, or choose another `out`.')
         _require_unchanged(run.stage(name), done, missing=not left)
 
+# %% ../../nbs/runs/67_fit.ipynb #describe-model
+def _describe_model(network: nn.Module, task: Task) -> dict:
+    "The content of model.json."
+    recipe = getattr(network, 'recipe', None) or dict(backbone=None, options={})
+    names = 'name', 'classes', 'palette', 'things', 'protocols'
+    about = recipe | dict(size=task.target_size, weights='as they came', data=task.data,
+                          space={name: getattr(task.space, name) for name in names})
+    read = {name: getattr(task.target, name, None) for name in ('bands', 'span')}
+    if task.skipped: read['skip'] = list(task.skipped)
+    return about | {name: value for name, value in read.items() if value is not None}
+
 # %% ../../nbs/runs/67_fit.ipynb #begin-run
 def _begin_run(out: Path, about: dict, network: nn.Module) -> Run:
     "Write the run's record and the first weights, if they are not there yet."
@@ -407,7 +418,9 @@ def _carry_out(network, task, method, settings, out, seed, options, accelerator)
     with _locked(out/'.lock', waiting) if accelerator.is_main_process else contextlib.nullcontext():
         if not begun and (out/'settings.json').exists():  # that other process began it
             about = _plan_run(out, *asked)
-        if accelerator.is_main_process: _begin_run(out, about, network)
+        if accelerator.is_main_process:
+            _begin_run(out, about, network)
+            if not (out/'model.json').exists(): write_json(out/'model.json', _describe_model(network, task))
         accelerator.wait_for_everyone()
         run = open_run(out)
         for said in (_unheeded(options, settings), _outlook(run, stages)):

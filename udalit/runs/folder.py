@@ -16,8 +16,8 @@ from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
 from filelock import FileLock, Timeout
 from torch import nn
 
-from ..core import InputError, _checked, digest, _explain, _file_digest, read_json
-from ..core import _there_are, writing
+from ..core import InputError, _checked, digest, _explain, _file_digest, _import_own, read_json
+from ..core import _shown, _there_are, writing
 from ..labels import LabelSpace
 from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
@@ -263,7 +263,7 @@ def _locked(
 # %% ../../nbs/runs/63_folder.ipynb #read-model
 _SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], things=list[int],
               protocols=dict[str, list[int]])
-_MODEL = {'backbone': str, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
+_MODEL = {'backbone': str | None, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
           'weights?': str, 'data?': str | None, 'drawn?': str, 'bands?': tuple[int, int, int],
           'span?': tuple[float, float], 'skip?': list[str]}
 
@@ -290,9 +290,14 @@ def _read_model(path: Path) -> dict:
 def _load_network(
     described: Path,  # a model.json
     weights: Path,    # .safetensors
+    network: nn.Module | Callable | str | None = None,  # one of the user's own, or what builds it
 ) -> nn.Module:
     "The network that a model.json describes, filled with weights, in evaluation mode."
     about = _read_model(described)
+    if network is not None: return load_generator(_own_network(network), weights).eval()
+    if about['backbone'] is None:
+        raise InputError(f'{described}: this network was built in Python. Give `network`, the function that '
+                         'builds it, without arguments: a file and its name, such as my_nets.py:make.')
     options = dict(resnet='torchvision') | about['options']  # runs of 0.1.0 do not say
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     try:
@@ -303,12 +308,32 @@ def _load_network(
                          f'{_MEND}') from None
     return load_generator(network, weights).eval()
 
+# %% ../../nbs/runs/63_folder.ipynb #own-network
+def _function_at(place: str) -> Callable:
+    "'my_nets.py:make' → the function; a module's name will do as well as a file."
+    source, colon, name = place.rpartition(':')
+    if not (source and name): raise InputError(f'`network` = {place!r}: give FILE.py:FUNCTION.')
+    module = _import_own(source, 'network')
+    if not callable(getattr(module, name, None)):
+        raise InputError(f'`network` = {place!r}: no function "{name}" in there.')
+    return getattr(module, name)
+
+def _own_network(network: nn.Module | Callable | str) -> nn.Module:
+    "The network itself, or what the function gives."
+    if isinstance(network, nn.Module): return network
+    built = (_function_at(network) if isinstance(network, str) else network)()
+    if isinstance(built, nn.Module) and hasattr(built, 'num_classes'): return built
+    raise InputError(f'`network` = {_shown(network)}: it gives {_shown(built)}, where a network belongs, as '
+                     '`deeplab_v2` and `wrap` give.')
+
 # %% ../../nbs/runs/63_folder.ipynb #load-run
 @_checked
 def load_run(
     folder: str | Path,         # of a run
     stage: str | None = None,   # None: the last
     checkpoint: str = 'last',   # or 'best'
+    network: nn.Module | Callable | str | None = None,  # of a run with a network of your own: the network as
+                                # it is built, the function that builds it, or where that is: my_nets.py:make
 ) -> tuple[nn.Module, LabelSpace, tuple[int, int]]:  # in eval mode, its classes, (width, height) of training
     "A trained network, from nothing but its run's folder."
     run = open_run(folder)
@@ -319,7 +344,7 @@ def load_run(
     if result and _mark(weights) != _mark(published):
         raise InputError(f'{published}: not the weights that this run ended with. '
                          'Delete it: the command that made the run writes it again.')
-    network = _load_network(run.folder/'model.json', weights)
+    network = _load_network(run.folder/'model.json', weights, network)
     return network, _load_space(about['space']), tuple(about['size'])
 
 # %% ../../nbs/runs/63_folder.ipynb #find-stage

@@ -326,7 +326,7 @@ def _train_stage(stage: Train, context: _StageContext):
 def _trained_network(context: _StageContext, name: str) -> tuple[nn.Module, str]:
     "The network that stage `name` left, ready to predict, and where its weights are in the run's folder."
     weights, described = context.run.weights(name), context.run.stage(name)/'model.json'
-    if described.exists(): network = _load_network(described, weights)
+    if described.exists() and _read_model(described)['backbone']: network = _load_network(described, weights)
     else: network = load_generator(context.network, weights)
     return _ready(network, context.accelerator), weights.relative_to(context.run.folder).as_posix()
 
@@ -371,8 +371,9 @@ def _require_taken(stage: Take, task: Task, network: nn.Module):
     if _read_done(place).get('made_from', {}).get('network') == 'translator':
         raise InputError(f'{place}: a translator of images; a segmentation network is needed.')
     described = _description(place)
-    if described is None: return load_generator(deepcopy(network), place/'last.safetensors')
-    classes = _read_model(described)['space']['classes']
+    about = {} if described is None else _read_model(described)
+    if not about.get('backbone'): load_generator(deepcopy(network), place/'last.safetensors')
+    classes = about.get('space', {}).get('classes', task.space.classes)
     if tuple(classes) != task.space.classes:
         raise InputError(f'{stage.run}: a network for {len(classes)} classes ({", ".join(classes[:3])} …), '
                          f'the task {task.name} has {len(task.space)} ({task.space.classes[0]} …).')
