@@ -1,157 +1,178 @@
-"""The docs site without Quarto: nbdev prepares the notebooks, pandoc makes the pages, every link is checked.
+"""The docs site without Quarto: nbdev prepares the notebooks, pandoc makes the pages, all of them are checked.
 
-`python .ci/docs.py` builds _docs and exits with 1 and a list if a link or an anchor is dead; `--sidebar`
-writes nbs/sidebar.yml (Quarto's list of pages) from the notebooks' numbers; `--prepare` stops before pandoc,
-for Quarto to go on from _proc."""
-import base64, html, json, os, re, shutil, subprocess, sys
-from html.parser import HTMLParser
+`python .ci/docs.py` builds _docs and exits with 1 and a list of what is wrong; `--sidebar` writes nbs/sidebar.yml
+(Quarto's list of pages) from the notebooks' numbers; `--prepare` stops before pandoc, for Quarto to go on from
+_proc. What is done to the notebooks themselves stands in prepared.py, pages that no notebook makes in listings.py,
+the search in search.py, what must hold of the finished site in site_checks.py."""
+import base64, html, os, re, shutil, subprocess, sys
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pypandoc, yaml
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup, _nbpath2html
 from nbdev.serve import proc_nbs
 
-HERE = Path(__file__).resolve().parent
-ROOT,NBS,PROC,OUT = HERE.parent,HERE.parent/'nbs',HERE.parent/'_proc',HERE.parent/'_docs'
-DIRECTIVE = re.compile(r'^#\| *([\w-]+):? *(.*)\n?', re.M)
-LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
-# equations of the papers, as docstrings ("Source: SIM-6, SIM-9") and prose (`SIM-6`) name them
-EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA))\b'
-SOURCE = re.compile(r'Source: [^\n]*')
-LINKED = re.compile(r'\[(`[^`\n]+`)\]\([^()\s]*\)')
-QUOTED = rf'(?<!\[)`{EQUATION}`'
+from listings import LISTINGS, write_listings
+from prepared import DIRECTIVE, HERE, LIB, NBS, PROC, ROOT, notebook_of, options_of, plain, prepare, read, source_of
+from search import write_index
+from site_checks import Page, problems_of
 
-def pages(root=NBS):
-    "Notebooks below `root` in the order of their numbers, index first; a folder stands where its first one does."
-    def number(path):
-        if (found := re.match(r'\d+', path.name)): return int(found[0])
-        return -2 if path.stem == 'index' else -1
-    files = [o.relative_to(root) for o in root.rglob('*.ipynb')]
-    files = [o for o in files if not any(part[0] in '._' for part in o.parts)]
-    first = {o.parent: min(number(p) for p in files if p.parent == o.parent) for o in files}
-    def place(o): return (first[o.parent] if len(o.parts) > 1 else number(o), number(o), o.name)
-    return sorted(files, key=place)
+OUT = ROOT/'_docs'
+SITE = HERE/'site'
+LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
+FIRST = 'index.ipynb', 'tutorials', 'papers'                 # what a newcomer wants stands before the modules
+REFERENCE = (*LISTINGS, 'equations.ipynb')
+MODULES = 'modules, in the order of their imports'
+
+# The pages and their order
+
+def pages():
+    "All pages: the front page, tutorials, papers, the lists, then the modules in the order of their numbers."
+    notebooks = [o.relative_to(NBS) for o in NBS.rglob('*.ipynb')]
+    notebooks = [o for o in notebooks if not any(part[0] in '._' for part in o.parts)]
+    numbers = {o: int(found[0]) if (found := re.match(r'\d+', o.name)) else 0 for o in notebooks}
+    first = {o.parent: min(numbers[p] for p in notebooks if p.parent == o.parent) for o in notebooks}
+    def place(page):
+        if page.parts[0] in FIRST: return FIRST.index(page.parts[0]), numbers[page]
+        if page.name in REFERENCE: return len(FIRST), REFERENCE.index(page.name)
+        chapter = numbers[page] if len(page.parts) == 1 else first[page.parent]
+        return len(FIRST)+1, chapter, numbers[page]
+    return sorted([*notebooks, *map(Path, LISTINGS)], key=place)
+
+def section_of(page):
+    if len(page.parts) > 1: return page.parent.as_posix()
+    return 'reference' if page.name in REFERENCE else ''
 
 def sections(files):
-    "Runs of pages of one folder: [(folder or '', [page, …]), …]."
-    res = []
-    for o in files:
-        folder = '' if len(o.parts) == 1 else o.parent.as_posix()
-        if not res or res[-1][0] != folder: res.append((folder, []))
-        res[-1][1].append(o)
-    return res
+    "Runs of pages of one section: [(its name or '', [page, …]), …]."
+    runs = []
+    for page in files:
+        section = section_of(page)
+        if not runs or runs[-1][0] != section: runs.append((section, []))
+        runs[-1][1].append(page)
+    return runs
 
-def sidebar_yml(files):
+def other_versions(): return yaml.safe_load((SITE/'versions.yml').read_text(encoding='utf-8'))
+
+def sidebar_yml(files, version):
+    "What Quarto shows beside and above the pages: their list, and the version with others to choose from."
     contents = []
-    for folder,os_ in sections(files):
-        listed = [o.as_posix() for o in os_]
-        contents += [dict(section=folder, contents=listed)] if folder else listed
-    text = yaml.safe_dump(dict(website=dict(sidebar=dict(contents=contents))), sort_keys=False)
-    return '# Written by `python .ci/docs.py --sidebar`: the notebooks in the order of their numbers.\n'+text
+    for section,members in sections(files):
+        listed = [o.as_posix() for o in members]
+        contents += [dict(section=section, contents=listed)] if section else listed
+    others = [dict(text=name, href=address) for name,address in other_versions().items()]
+    versions = dict(text=version, menu=[dict(text=f'{version} (this one)', href='index.ipynb'), *others])
+    website = dict(sidebar=dict(contents=contents), navbar=dict(right=[versions]))
+    text = yaml.safe_dump(dict(website=website), sort_keys=False)
+    return '# Written by `python .ci/docs.py --sidebar`: tutorials and papers, lists, modules by their numbers.\n'+text
 
-def linked(text, page, pattern):
-    "The text with a link from each equation that matches to its row in the table of all equations."
-    table = Path(os.path.relpath('equations.ipynb', page.parent)).as_posix()
-    return re.sub(pattern, lambda id: f'[{id[0]}]({table}#{id[0].strip("`")})', text)
+def menu(files, titles, page, made):
+    "The sidebar, as seen from `page`: a section is open if the page is in it, or a newcomer wants it."
+    def item(o):
+        number = re.match(r'\d*', o.name)[0]
+        here = ' aria-current="page"' if o == page else ''
+        return f'<li><a href="{path_to(made[o], made[page])}"{here}><span>{number}</span>{html.escape(titles[o])}</a></li>'
+    parts,above = [],True
+    for section,members in sections(files):
+        listed = f'<ul>{"".join(map(item, members))}</ul>'
+        early = section in (*FIRST, 'reference') or members[0].name in FIRST
+        if above and not early: parts.append(f'<h2>{MODULES}</h2>')
+        above = early
+        opened = ' open' if early or page in members else ''
+        parts.append(f'<details{opened}><summary>{section}</summary>{listed}</details>' if section else listed)
+    return ''.join(parts)
 
-def unlinked(shown):
-    "What nbdev shows of a docstring, without the links that it puts into the code of a signature."
-    parts = re.split(r'(```.*?```)', shown, flags=re.S)
-    return ''.join(LINKED.sub(r'\1', part) if part.startswith('```') else part for part in parts)
+def path_to(target, page): return Path(os.path.relpath(target, page.parent)).as_posix()
 
-def cite(page):
-    """Links in one prepared notebook. To equations, from the docstrings that nbdev shows and from prose; and a name
-    that nbdev made a link within code, or within a link of ours, is a name again."""
-    path = PROC/page
-    nb = json.loads(path.read_text(encoding='utf-8'))
-    for cell in nb['cells']:
-        source = ''.join(cell['source'])
-        if cell['cell_type'] == 'markdown':
-            source = re.sub(rf'\[{LINKED.pattern}\]\(', r'[\1](', source)
-            cell['source'] = linked(source, page, QUOTED)
-        for out in cell.get('outputs', []) if 'show_doc(' in source else ():
-            shown = unlinked(''.join(out['data'].get('text/markdown', '')))
-            shown = SOURCE.sub(lambda cites: linked(cites[0], page, EQUATION), shown)
-            out['data']['text/markdown'] = shown
-    path.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
+# A notebook as markdown
 
 def fenced(text, kind=''): return f'\n\n~~~~~~~~~~ {kind}\n{text.rstrip()}\n~~~~~~~~~~\n\n'
 
-def output(out, target, asis):
+PICTURES = {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}
+
+def output(out, target, options):
     "One stored output as markdown; a picture becomes the file `target`."
     if out['output_type'] == 'stream':
         text = ''.join(out['text'])
-        return text if asis else fenced(text, '{.output}')
+        return text if options.get('output') == 'asis' else fenced(text, '{.output}')
     data = {k: ''.join(v) if isinstance(v, list) else v for k,v in out.get('data', {}).items()}
-    for kind,ext in {'image/png': 'png', 'image/jpeg': 'jpg', 'image/svg+xml': 'svg'}.items():
-        if kind not in data: continue
-        target = target.with_suffix('.'+ext)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data[kind].encode() if ext == 'svg' else base64.b64decode(data[kind]))
-        return f'\n\n![]({target.parent.name}/{target.name}){{.figure}}\n\n'
+    for kind,ext in PICTURES.items():
+        if kind in data: return picture(data[kind], target.with_suffix('.'+ext), yaml.safe_load(options['fig-alt']))
     if 'text/html' in data: return fenced(f'<div class="output">{data["text/html"]}</div>', '{=html}')
     if 'text/markdown' in data: return '\n\n'+data['text/markdown']+'\n\n'
     return fenced(data.get('text/plain', ''), '{.output}') if data.get('text/plain') else ''
 
-def markdown(nb, target):
-    "A processed notebook as (front matter, pandoc markdown)."
+def picture(data, target, alt):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data.encode() if target.suffix == '.svg' else base64.b64decode(data))
+    address = f'{target.parent.name}/{target.name}'
+    return fenced(f'<figure><img src="{address}" alt="{html.escape(alt)}" loading="lazy"></figure>', '{=html}')
+
+def code(cell, folder):
+    "A code cell as markdown: what is shown of it, and its outputs."
+    options = options_of(cell)
+    if options.get('include') == 'false': return []
+    source = DIRECTIVE.sub('', source_of(cell)).strip()
+    shown = fenced(source, '{.python}') if source and options.get('echo') != 'false' else ''
+    if shown and 'code-fold' in options:
+        summary = options.get('code-summary', 'Code').strip('"')
+        shown = f'\n\n<details open><summary>{summary}</summary>{shown}</details>\n\n'
+    if options.get('output') == 'false': return [shown]
+    return [shown, *(output(out, folder/f'{cell["id"]}-{i}.x', options) for i,out in enumerate(cell['outputs']))]
+
+def markdown(page, target):
+    "A prepared page as (front matter, pandoc markdown)."
+    if page.suffix != '.ipynb':
+        _,front,body = (PROC/page).read_text(encoding='utf-8').split('---\n', 2)
+        return yaml.safe_load(front), body
     meta,body = {},[]
-    for i,cell in enumerate(nb['cells']):
-        source = ''.join(cell['source'])
-        if cell['cell_type'] == 'raw':
-            if source.lstrip().startswith('---'): meta |= yaml.safe_load(source.strip().strip('-')) or {}
+    for cell in read(PROC/page)['cells']:
+        source = source_of(cell)
+        if cell['cell_type'] == 'code': body += code(cell, target.parent/f'{target.stem}_files')
         elif cell['cell_type'] == 'markdown': body.append(source)
-        else:
-            options = dict(DIRECTIVE.findall(source))
-            if options.get('include') == 'false': continue
-            code = DIRECTIVE.sub('', source).strip()
-            shown = fenced(code, '{.python}') if code and options.get('echo') != 'false' else ''
-            if shown and 'code-fold' in options:
-                summary = options.get('code-summary', 'Code').strip('"')
-                shown = f'\n\n<details open><summary>{summary}</summary>{shown}</details>\n\n'
-            asis = options.get('output') == 'asis'
-            name = target.parent/(target.stem+'_files')/f'{cell.get("id", i)}'
-            files = [name.with_name(f'{name.name}-{j}.x') for j in range(len(cell['outputs']))]
-            outs = [output(o, file, asis) for o,file in zip(cell['outputs'], files)]
-            body += [shown, *(outs if options.get('output') != 'false' else [])]
+        elif source.lstrip().startswith('---'): meta |= yaml.safe_load(source.strip().strip('-')) or {}
     return meta,'\n\n'.join(body)
 
+# Pages
+
 def to_html(text, target, **variables):
-    meta = OUT/'meta.json'
-    meta.write_text(json.dumps(variables.pop('meta')), encoding='utf-8')
-    cmd = [pypandoc.get_pandoc_path(), '--from=markdown-yaml_metadata_block', '--to=html5', '--standalone']
-    cmd += ['--mathml', '--toc', '--columns=9999', '--fail-if-warnings', f'--template={HERE/"page.html"}']
-    cmd += [f'--metadata-file={meta}', f'--output={target}']
-    cmd += [f'--variable={k}={v}' for k,v in variables.items()]
-    done = subprocess.run(cmd, input=text, capture_output=True, text=True, encoding='utf-8')
-    meta.unlink()
+    command = [pypandoc.get_pandoc_path(), '--from=markdown-yaml_metadata_block-implicit_figures', '--to=html5']
+    command += ['--standalone', '--mathml', '--toc', '--columns=9999', '--fail-if-warnings']
+    command += [f'--template={SITE/"page.html"}', f'--output={target}']
+    command += [f'--metadata=pagetitle={variables["pagetitle"]}']
+    command += [f'--variable={name}={value}' for name,value in variables.items()]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding='utf-8')
     if done.returncode: sys.exit(f'pandoc cannot make {target.relative_to(OUT)}:\n{done.stderr}')
 
-def menu(files, metas, page, made):
-    "The sidebar, as seen from `page`."
-    def item(o):
-        to = Path(os.path.relpath(OUT/made[o], (OUT/made[page]).parent)).as_posix()
-        number = re.match(r'\d*', o.name)[0]
-        title = 'Overview' if o.stem == 'index' else metas[o]['title']
-        here = ' class=here' if o == page else ''
-        return f'<li{here}><a href="{to}"><span>{number}</span>{html.escape(title)}</a></li>'
-    parts = []
-    for folder,os_ in sections(files):
-        if folder: parts.append(f'<h2>{folder}</h2>')
-        parts.append(f'<ul>{"".join(map(item, os_))}</ul>')
-    return ''.join(parts)
+def named(meta, page, cfg):
+    "What a page is called: in menus, above its text, in a browser's tab and in the search; and a sentence about it."
+    summary = html.escape(plain(str(meta.get('description', ''))))
+    title = plain(str(meta.get('title', page.stem)))
+    if page.name == 'index.ipynb':
+        tab = f'{cfg.title}: {cfg.description.split(":")[0]}'
+        return dict(title=title, listed='Overview', pagetitle=tab, found=cfg.title, summary=summary)
+    place = f'{title}, {section_of(page)}' if len(page.parts) > 1 else title
+    return dict(title=title, listed=title, pagetitle=f'{place} – {cfg.title}', found=place, summary=summary)
+
+def finish(target):
+    """Without the anchors that pandoc puts on lines of code, and without table heads that say nothing; with a box
+    for each displayed equation to scroll in."""
+    text = target.read_text(encoding='utf-8')
+    text = re.sub(r'<a href="#cb[\d-]+" aria-hidden="true" tabindex="-1"></a>', '', text)
+    text = re.sub(r'<th( [^>]*)?></th>', r'<td\1></td>', text)
+    text = re.sub(r'<math display="block".*?</math>', r'<span class="equation">\g<0></span>', text, flags=re.S)
+    target.write_text(text, encoding='utf-8')
 
 def localise(target, source, made, site, anchors):
-    """Links of one page: .ipynb → .html, the site's own address → relative. What has no heading of its own, such
+    """Links of one page: notebook → page, the site's own address → relative. What has no heading of its own, such
     as a class's method, is found at its class."""
     def one(m):
         url = html.unescape(m[2])
         path,_,frag = url.partition('#')
         if path.startswith(site):
             path = os.path.relpath(OUT/(path[len(site):].strip('/') or 'index.html'), target.parent)
-        elif path.endswith('.ipynb') and not urlsplit(path).scheme:
+        elif path.endswith(('.ipynb', '.qmd')) and not urlsplit(path).scheme:
             key = Path(os.path.relpath((NBS/source.parent/path).resolve(), NBS))
             path = os.path.relpath(OUT/made[key], target.parent) if key in made else path
         else: return m[0]
@@ -160,73 +181,56 @@ def localise(target, source, made, site, anchors):
         return f'{m[1]}="{html.escape(Path(path).as_posix()+("#"+frag if frag else ""))}"'
     target.write_text(LINK.sub(one, target.read_text(encoding='utf-8')), encoding='utf-8')
 
-class Page(HTMLParser):
-    "The anchors and links of one page."
-    def __init__(self, path):
-        super().__init__()
-        self.ids,self.links,self.unread = set(),[],[]
-        self.feed(path.read_text(encoding='utf-8'))
-    def handle_starttag(self, tag, attrs):
-        for k,v in attrs:
-            if k in ('id', 'name') and v: self.ids.add(v)
-            if k in ('href', 'src') and v is not None: self.links.append(v)
-    def handle_data(self, data):
-        if '`](http' in data: self.unread.append(data.strip())
+# The build
 
-def dead_links(cfg):
-    "Every link that leads nowhere; addresses of other sites are only checked for their form."
-    seen,out = {o.resolve(): Page(o) for o in OUT.rglob('*.html')},OUT.resolve()
-    blob = f'{cfg.git_url}/blob/{cfg.branch}/'
-    for page,parsed in seen.items():
-        for text in parsed.unread: yield f'{page.relative_to(out).as_posix()}: a link that reads {text}'
-        for link in parsed.links:
-            url = urlsplit(link)
-            if link.startswith(blob):
-                to = ROOT/unquote(url.path.split(f'/blob/{cfg.branch}/')[1])
-                ok = to.exists() and url.fragment != 'LNone'
-            elif url.scheme in ('http', 'https'): ok = '.' in url.netloc and ' ' not in link
-            elif url.scheme in ('data', 'mailto'): ok = True
-            else:
-                to = (page.parent/unquote(url.path)).resolve() if url.path else page
-                anchored = not url.fragment or to not in seen or unquote(url.fragment) in seen[to].ids
-                ok = to.is_file() and out in to.parents and anchored
-            if not ok: yield f'{page.relative_to(out).as_posix()}: {link}'
-    print(f'{len(seen)} pages, {sum(len(p.links) for p in seen.values())} links')
-
-def main():
-    files,cfg = pages(),get_config()
-    yml = NBS/'sidebar.yml'
-    if '--sidebar' in sys.argv: return yml.write_text(sidebar_yml(files), encoding='utf-8')
-    if not yml.exists() or yml.read_text(encoding='utf-8') != sidebar_yml(files):
-        sys.exit('nbs/sidebar.yml is out of date: run python .ci/docs.py --sidebar')
+def prepare_all(files, cfg):
+    "The notebooks and lists in _proc, as pandoc and Quarto need them."
     if cfg.lib_name not in NbdevLookup().entries:
         sys.exit("names cannot be linked: pip install -e '.[dev]' first")
     try: proc_nbs(force=True)
     except Exception as e: sys.exit(f'nbdev cannot process the notebooks: {e}')
-    lost = [o.as_posix() for o in files if not (PROC/o).exists()]
+    notebooks = [o for o in files if o.suffix == '.ipynb']
+    lost = [o.as_posix() for o in notebooks if not (PROC/o).exists()]
     if lost: sys.exit(f'nbdev could not process {", ".join(lost)} (see above)')
-    for o in files: cite(o)
-    if '--prepare' in sys.argv: return
+    modules = {notebook_of(module): module for module in LIB.rglob('*.py')}
+    problems = [problem for o in notebooks for problem in prepare(o, modules.get(o.as_posix()))]
+    if problems: sys.exit('\n'.join(problems))
+    write_listings(notebooks)
+
+def build(files, cfg):
+    "The site in _docs."
     shutil.rmtree(OUT, ignore_errors=True)
-    shutil.copytree(PROC, OUT, ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '_docs'))
-    shutil.copy(HERE/'site.css', OUT)
-    made = {o: _nbpath2html(o) for o in files}
-    texts,metas = {},{}
+    shutil.copytree(PROC, OUT, ignore=shutil.ignore_patterns('*.ipynb', '*.qmd', '*.yml', '_docs'))
+    for name in ('site.css', 'site.js'): shutil.copy(SITE/name, OUT)
+    made = {o: _nbpath2html(o) if o.suffix == '.ipynb' else o.with_suffix('.html') for o in files}
+    texts,heads = {},{}
     for o in files:
-        metas[o],texts[o] = markdown(json.loads((PROC/o).read_text(encoding='utf-8')), OUT/made[o])
-        metas[o] = dict(title=o.stem, description='') | metas[o]
-        metas[o]['pagetitle'] = f'{metas[o]["title"]} – {cfg.title}'
-    for i,o in enumerate(files):
+        meta,texts[o] = markdown(o, OUT/made[o])
+        heads[o] = named(meta, o, cfg)
+    titles = {o: heads[o]['listed'] for o in files}
+    versions = ''.join(f'<li><a href="{address}">{name}</a></li>' for name,address in other_versions().items())
+    for before,o,after in zip([None, *files], files, [*files[1:], None]):
         target = OUT/made[o]
         target.parent.mkdir(parents=True, exist_ok=True)
-        near = {k: files[j] for k,j in dict(previous=i-1, next=i+1).items() if 0 <= j < len(files)}
-        for k,p in near.items():
-            to = os.path.relpath(OUT/made[p], target.parent)
-            near[k] = f'<a href="{to}">{html.escape(metas[p]["title"])}</a>'
-        to_html(texts[o], target, meta=metas[o], site=cfg.title, root=os.path.relpath(OUT, target.parent),
-                repo=cfg.git_url, menu=menu(files, metas, o, made), **near)
+        near = {k: f'<a href="{path_to(made[p], made[o])}">{html.escape(titles[p])}</a>'
+                for k,p in dict(previous=before, next=after).items() if p}
+        to_html(texts[o], target, **heads[o], site=cfg.title, version=cfg.version, versions=versions, repo=cfg.git_url,
+                root=path_to(Path('.'), made[o]), menu=menu(files, titles, o, made), **near)
+        finish(target)
     anchors = {(OUT/made[o]).resolve(): Page(OUT/made[o]).ids for o in files}
     for o in files: localise(OUT/made[o], o, made, cfg.doc_host+cfg.doc_baseurl, anchors)
-    if dead := sorted(set(dead_links(cfg))): sys.exit('dead links:\n  '+'\n  '.join(dead))
+    write_index(OUT, [(made[o], heads[o]['found']) for o in files])
+
+def main():
+    files,cfg = pages(),get_config()
+    sidebar = NBS/'sidebar.yml'
+    if '--sidebar' in sys.argv: return sidebar.write_text(sidebar_yml(files, cfg.version), encoding='utf-8')
+    if not sidebar.exists() or sidebar.read_text(encoding='utf-8') != sidebar_yml(files, cfg.version):
+        sys.exit('nbs/sidebar.yml is out of date: run python .ci/docs.py --sidebar')
+    prepare_all(files, cfg)
+    if '--prepare' in sys.argv: return
+    build(files, cfg)
+    if problems := sorted(set(problems_of(OUT, ROOT, f'{cfg.git_url}/blob/{cfg.branch}/'))):
+        sys.exit('not as it should be:\n  '+'\n  '.join(problems))
 
 if __name__ == '__main__': main()

@@ -1,0 +1,150 @@
+"""What is done to the notebooks that nbdev has prepared in _proc, for pandoc and for Quarto alike: links to the
+papers' equations, definitions as they are written, and for every picture a text for those who cannot see it."""
+import ast, json, os, re
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT,NBS,PROC,LIB = HERE.parent,HERE.parent/'nbs',HERE.parent/'_proc',HERE.parent/'udalit'
+DIRECTIVE = re.compile(r'^#\| *([\w-]+):? *(.*)\n?', re.M)
+# equations of the papers, as docstrings ("Source: SIM-6, SIM-9") and prose (`SIM-6`) name them
+EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA))\b'
+SOURCE = re.compile(r'Source: [^\n]*')
+LINKED = re.compile(r'\[(`[^`\n]+`)\]\([^()\s]*\)')
+MADE_FROM = re.compile(r'File to edit: (?:\.\./)+nbs/(\S+\.ipynb)')
+QUOTED = rf'(?<!\[)`{EQUATION}`'
+SHOWN = re.compile(r'```python\n.*?```\n', re.S)  # the signature in what nbdev shows of a definition
+
+def read(path): return json.loads(path.read_text(encoding='utf-8'))
+def write(path, nb): path.write_text(json.dumps(nb, ensure_ascii=False), encoding='utf-8')
+def source_of(cell): return ''.join(cell['source'])
+def options_of(cell): return dict(DIRECTIVE.findall(source_of(cell)))
+
+def notebook_of(module):
+    "The notebook that makes a module's file, below nbs."
+    found = MADE_FROM.search(module.read_text(encoding='utf-8')[:300])
+    return found[1] if found else None
+
+def prepare(page, module):
+    """The notebook of that name below _proc, whose module is the file `module` (or None), made ready; a list of
+    what is missing."""
+    nb = read(PROC/page)
+    cite(nb, page)
+    show_source(nb, module)
+    undescribed = describe_pictures(nb)
+    write(PROC/page, nb)
+    return [f'{page.as_posix()}: the picture of cell {name} has no sentence of its own above it: add `#| fig-alt: …`'
+            for name in undescribed]
+
+# Links to equations
+
+def linked(text, page, pattern):
+    "The text with a link from each equation that matches to its row in the table of all equations."
+    table = Path(os.path.relpath('equations.ipynb', page.parent)).as_posix()
+    return re.sub(pattern, lambda id: f'[{id[0]}]({table}#{id[0].strip("`")})', text)
+
+def cite(nb, page):
+    """Links to equations, from the docstrings that nbdev shows and from prose. A name that nbdev made a link within
+    a link of ours is a name again."""
+    for cell in nb['cells']:
+        if cell['cell_type'] == 'markdown':
+            source = re.sub(rf'\[{LINKED.pattern}\]\(', r'[\1](', source_of(cell))
+            cell['source'] = linked(source, page, QUOTED)
+        for data in shown_by(cell):
+            data['text/markdown'] = SOURCE.sub(lambda cites: linked(cites[0], page, EQUATION), data['text/markdown'])
+
+def shown_by(cell):
+    "What nbdev shows of a definition, as the output's data."
+    if 'show_doc(' not in source_of(cell): return
+    for out in cell['outputs']:
+        out['data']['text/markdown'] = ''.join(out['data'].get('text/markdown', ''))
+        yield out['data']
+
+# Definitions as they are written
+
+def show_source(nb, module):
+    """Signatures come from the module's text, classes as classes. Where the next cell shows the whole source,
+    the signature is left to it. A definition before the first section is a section of its own."""
+    written = definitions(module) if module else {}
+    level = '##'
+    for cell,below in zip(nb['cells'], [*nb['cells'][1:], None]):
+        if cell['cell_type'] == 'markdown' and re.search('^## ', source_of(cell), re.M): level = '###'
+        for data in shown_by(cell):
+            name = re.search(r'show_doc\(([\w.]+)', source_of(cell))[1]
+            signature = '' if whole_source_in(below, name) else f'```python\n{written[name]}\n```\n'
+            text = SHOWN.sub(lambda old: signature, data['text/markdown'], count=1)
+            data['text/markdown'] = re.sub('^### ', f'{level} ', text, count=1, flags=re.M)
+
+def whole_source_in(cell, name):
+    return bool(cell and 'code-fold' in options_of(cell) and re.search(rf'^(def|class) {name}\b', source_of(cell), re.M))
+
+def definitions(module):
+    "How each function, class and public method of a module's file is introduced, by its name."
+    text = module.read_text(encoding='utf-8')
+    found = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef): found[full_name(node)] = introduction(node, text)
+        if not isinstance(node, ast.ClassDef): continue
+        found[node.name] = class_introduction(node, text)
+        methods = [o for o in node.body if isinstance(o, ast.FunctionDef)]
+        found |= {f'{node.name}.{o.name}': dedented(introduction(o, text)) for o in methods}
+    return found
+
+def full_name(function):
+    "'Pass.heads' for a function that is patched into `Pass`."
+    if not any('patch' in ast.unparse(o) for o in function.decorator_list): return function.name
+    return f'{ast.unparse(function.args.args[0].annotation)}.{function.name}'
+
+def introduction(node, text):
+    "The lines of a definition that stand before its body."
+    lines = text.splitlines()
+    first,body = node.lineno-1,node.body[0]
+    if body.lineno == node.lineno: return lines[first][:body.col_offset].rstrip()
+    property_mark = ['@property'] if any('as_prop' in ast.unparse(o) for o in node.decorator_list) else []
+    return '\n'.join([*property_mark, *lines[first:body.lineno-1]]).rstrip()
+
+def class_introduction(node, text):
+    "A class's first line, its fields, and how its objects are made."
+    fields = [o for o in node.body if isinstance(o, (ast.AnnAssign, ast.Assign))]
+    makers = [o for o in node.body if isinstance(o, ast.FunctionDef) and o.name == '__init__']
+    lines = text.splitlines()
+    parts = [lines[node.lineno-1].removesuffix(': pass')]
+    parts += ['\n'.join(lines[o.lineno-1:o.end_lineno]) for o in fields]
+    parts += [introduction(o, text) for o in makers]
+    return '\n'.join(parts)
+
+def dedented(text): return re.sub(r'^    ', '', text, flags=re.M)
+
+# Pictures in words
+
+def describe_pictures(nb):
+    """Give each cell that shows a picture a `fig-alt`: its own, or the prose that stands directly above it and
+    describes no other picture. A list of the names of cells that have neither."""
+    prose,undescribed = '',[]
+    for cell in nb['cells']:
+        if cell['cell_type'] == 'markdown': prose = last_words(source_of(cell)) or prose
+        options = options_of(cell) if cell['cell_type'] == 'code' else {}
+        if options.get('include') == 'false' or not has_picture(cell): continue
+        if not (options.get('fig-alt') or prose): undescribed.append(cell['id'])
+        if 'fig-alt' not in options:
+            cell['source'] = f'#| fig-alt: {json.dumps(prose, ensure_ascii=False)}\n{source_of(cell)}'
+            prose = ''
+    return undescribed
+
+def has_picture(cell):
+    return any(kind.startswith('image/') for out in cell.get('outputs', []) for kind in out.get('data', {}))
+
+def last_words(markdown):
+    "The last paragraph of prose, without its marks; a heading if there is no more."
+    paragraphs = [o.strip() for o in re.split(r'\n\s*\n', without_blocks(markdown))]
+    return plain([o for o in paragraphs if o][-1]) if any(paragraphs) else ''
+
+def without_blocks(markdown):
+    "Markdown without code, displayed equations, comments and tables."
+    return re.sub(r'```.*?```|\$\$.*?\$\$|<!--.*?-->|^\|.*$', '', markdown, flags=re.S | re.M)
+
+def plain(markdown):
+    "Words without marks of markdown: links, code, emphasis, headings, simple mathematics."
+    text = re.sub(r'!?\[([^\]]*)\]\([^)]*\)', r'\1', markdown)
+    text = re.sub(r'\\(?:mathcal|mathrm|text|bar|hat|mathbf)', '', text)
+    text = re.sub(r'[*`$#>{}\\]|(?<=\s)_|_(?=\s)', '', text)
+    return ' '.join(text.split())
