@@ -340,6 +340,20 @@ def _profile(
     costs = profile(method, backbone, _parse_size(size), images, training or None, options=options)
     print(_profile_text(costs))
 
+def _export(
+    folder: str,                # of a finished run
+    out: str = 'network.onnx',  # the file
+    stage: str = None,          # of training; default the last
+    checkpoint: str = 'last',   # or best
+    network: str = None,        # of a run with a network of your own: what builds it, my_nets.py:make
+):
+    "Write a run's network as ONNX: images in, logits of their size out, no Python needed."
+    from udalit.evaluation.export import _export_onnx
+    from udalit.runs.folder import load_run
+    loaded, space, size = load_run(folder, stage, checkpoint, network)
+    _export_onnx(loaded, space, out, size)
+    print(f'{out} written: {len(space)} classes, images (b, 3, H, W), RGB, 0 … 255, as float32')
+
 # %% ../nbs/85_cli.ipynb #use-commands
 def _evaluate(
     folder: str,               # of a finished run
@@ -376,7 +390,7 @@ def _predict(
 
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
                 prepare=_prepare, run=_run, table=_table, evaluate=_evaluate, predict=_predict,
-                profile=_profile)
+                export=_export, profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
@@ -397,6 +411,8 @@ _EXAMPLES = dict(
     table='udalit table streets --methods "source, target-stats, clan, clan --without weights" --seeds 0,1,2',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions',
+    export='udalit export runs/streets --out streets.onnx\n'
+           '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
 
 # %% ../nbs/85_cli.ipynb #names
