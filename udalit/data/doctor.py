@@ -144,6 +144,24 @@ def _overlaps(
         there = max(_inside(sketches[a], box), _inside(sketches[b], seen_from_b))
         if 2*count >= there: yield a, b, box
 
+# %% ../../nbs/data/19_doctor.ipynb #thumbnail
+_THUMB = 16  # side of a thumbnail, pixels
+
+def _thumbnail(picture: np.ndarray) -> np.ndarray | None:
+    "(256,) grey levels of a picture made small; None if there is hardly anything to be seen."
+    small = cv2.resize(picture[..., 1], (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).ravel()
+    return small if small.std() >= 4 else None
+
+def _are_copies(one: np.ndarray, other: np.ndarray) -> bool:
+    "Do two pictures (h, w, 3) of perhaps two sizes show the same, everywhere and in detail?"
+    size = min(one.shape[1], other.shape[1]), min(one.shape[0], other.shape[0])
+    greys = [cv2.resize(picture[..., 1], size, interpolation=cv2.INTER_AREA) for picture in (one, other)]
+    greys = [grey.astype(np.float32) for grey in greys]
+    blurred = [cv2.blur(grey, (9, 9)) for grey in greys]
+    if np.abs(blurred[0] - blurred[1]).max() > 10: return False  # something has moved
+    a, b = (grey.ravel() - coarse.ravel() for grey, coarse in zip(greys, blurred))
+    return float(a @ b) > .5*float((a @ a)*(b @ b))**.5
+
 # %% ../../nbs/data/19_doctor.ipynb #file-kind
 @lru_cache(64)
 def _file_kind(path: str, time: int) -> tuple[str, list | None]:
@@ -189,6 +207,8 @@ class _Seen:
     pixels: str = ''                     # digest of the picture; '' if it is of one colour
     marks: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))  # landmarks
     look: np.ndarray | None = None       # (6,): mean and deviation of red, green and blue
+    thumb: np.ndarray | None = None      # thumbnail
+    place: int = 0                       # in its data set
     kinds: tuple[str, str] = ('', '')    # of the picture's and the label's file
     counts: np.ndarray | None = None     # (256,): pixels of each training id
     faults: list[tuple[str, str, str]] = field(default_factory=list)  # kind, file, what is wrong
@@ -222,6 +242,7 @@ def _see_picture(dataset: Scenes, i: int, seen: _Seen, every: int) -> np.ndarray
     seen.marks = _sketch(picture, every)
     means, deviations = cv2.meanStdDev(picture)
     seen.look = np.concatenate([means, deviations]).ravel()
+    if not _is_tiled(dataset): seen.thumb = _thumbnail(picture)
     if not seen.pixels and not _is_tiled(dataset):
         seen.faults.append(('one colour', seen.image, f'all of it is {tuple(picture[0, 0].tolist())}'))
     return picture
@@ -268,7 +289,8 @@ class _Looks(Dataset):
 
     def __getitem__(self, n: int) -> _Seen:
         dataset, i = self.places[n]
-        seen = _Seen(dataset.names[i], dataset.images[i], dataset.labels[i] if dataset.labelled else None)
+        label = dataset.labels[i] if dataset.labelled else None
+        seen = _Seen(dataset.names[i], dataset.images[i], label, place=i)
         picture = _see_picture(dataset, i, seen, self.every)
         if dataset.labelled: _see_label(dataset, i, seen, picture)
         return seen
@@ -326,6 +348,30 @@ def _twins(parts: dict[str, _Part]) -> Iterator[tuple[str, str, str]]:
             kind = 'twice' if where == name else 'leak'
             yield kind, seen.image, f'the same picture as {other.image}' + f' ({where})'*(kind == 'leak')
 
+# %% ../../nbs/data/19_doctor.ipynb #copies
+def _alike(thumbs: np.ndarray) -> Iterator[tuple[int, int]]:
+    "Pairs of (n, 256) thumbnails that hardly differ."
+    means = thumbs.mean(1)
+    order = np.argsort(means, kind='stable')
+    ends = np.searchsorted(means[order], means[order] + 1, side='right')
+    for place, end in enumerate(ends):
+        nearby = order[place + 1:min(end, place + 1000)]
+        apart = np.abs(thumbs[nearby].astype(np.int16) - thumbs[order[place]])
+        close = nearby[(apart.max(1) <= 8) & (apart.mean(1) <= 2)]
+        yield from ((int(order[place]), int(other)) for other in close[:3])
+
+def _copies(parts: dict[str, _Part]) -> Iterator[tuple[str, str, str]]:
+    "Pictures that are nearly the same as another."
+    scenes = [(name, seen) for name, part in parts.items() for seen in part.seen if seen.thumb is not None]
+    if not scenes: return
+    def picture(name, seen): return _whole(parts[name].dataset)[0].read_picture(seen.place)
+    for pair in _alike(np.stack([seen.thumb for _, seen in scenes])):
+        (first, one), (second, other) = (scenes[n] for n in sorted(pair))
+        if one.pixels == other.pixels or one.image == other.image: continue
+        if not _are_copies(picture(first, one), picture(second, other)): continue
+        if first == second: yield 'twice', other.image, f'nearly the same picture as {one.image}'
+        else: yield 'leak', one.image, f'nearly the same picture as {other.image} ({second})'
+
 # %% ../../nbs/data/19_doctor.ipynb #ground
 def _same_ground(parts: dict[str, _Part]) -> Iterator[tuple[str, str, str]]:
     "Pictures that overlap."
@@ -333,6 +379,7 @@ def _same_ground(parts: dict[str, _Part]) -> Iterator[tuple[str, str, str]]:
     for a, b, box in _overlaps([seen.marks for _, seen in scenes], [seen.size for _, seen in scenes]):
         (first, one), (second, other) = scenes[a], scenes[b]
         if one.pixels == other.pixels or first == second and parts[first].tiled: continue
+        if box == (0, 0, *one.size) == (0, 0, *other.size) and one.thumb is not None: continue  # a copy
         training = first == second and first in ('source', 'target')
         shared = f'shows {box[2] - box[0]}×{box[3] - box[1]} pixels of the same ground as {other.image}'
         yield 'shared ground' if training else 'overlap', one.image, f'{shared} ({second})'
@@ -568,7 +615,8 @@ def _compared(parts: dict[str, _Part], task: Task) -> list[tuple[str, str, str]]
     "What all rules find."
     images = {name: part for name, part in parts.items() if name != 'oracle'}  # the target's, again
     counted = [task.space.classes[i] for i in task.space.protocols[task.protocols[0]]]
-    found = [fault for rule in (_twins, _same_ground, _swapped, _foreign, _strange) for fault in rule(images)]
+    rules = _twins, _copies, _same_ground, _swapped, _foreign, _strange
+    found = [fault for rule in rules for fault in rule(images)]
     return found + list(_missing(parts, counted, task.allow_unseen))
 
 # %% ../../nbs/data/19_doctor.ipynb #diagnose
