@@ -6,8 +6,8 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, ast, contextlib, difflib, importlib, io, math
-import os, re, shlex, signal, sys, threading, time, warnings
+import argparse, ast, contextlib, difflib, importlib, io, json, math
+import os, re, shlex, signal, sys, threading, time, tomllib, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial
@@ -18,7 +18,7 @@ from fastcore.script import Param
 from tqdm import tqdm
 
 import udalit
-from .core import InputError, _explain, _import_own, _is_main, _there_are
+from .core import InputError, _explain, _import_own, _is_main, _there_are, write_text
 from .options import RunOptions
 
 # %% ../nbs/85_cli.ipynb #parse
@@ -144,6 +144,10 @@ class _TrainingOptions:
                       bands=_parse_bands(self.bands), span=_parse_span(self.span))
         return vars(self) | parsed | dict(backbone=backbone)
 
+    def of_classes(self, task: str) -> str:
+        "The task's name in that of a folder: with fewer classes it is another one."
+        return f'{task}-{self.classes}-classes' if self.classes else task
+
     def note(self, task: str) -> str:
         "What stands below results: first weights that need not have been random."
         from udalit.experiments.one import _initial_text
@@ -190,6 +194,11 @@ def _demo(
     "Adapt a small network from drawn games to drawn reality: minutes on two cores, nothing downloaded."
     from udalit.experiments.demo import run_demo
     run_demo(out, seed, steps)
+
+def _print_results(rows: list[dict], note: str):
+    "Rows of results as a table."
+    from udalit.evaluation.results import results_text
+    print(results_text(rows, note, classes=False))
 
 def _methods():
     "List the methods with their stages, and the terms with their variants."
@@ -278,6 +287,45 @@ def _plan(
     if task is not None: _require_task(task)
     print(plan_text(changes.of(method), backbone, task))
 
+# %% ../nbs/85_cli.ipynb #config
+def _config_text(values: dict, *groups) -> str:
+    "TOML: the values that are given, and what groups of options have other than by default."
+    for group in groups:
+        values |= {f.name: getattr(group, f.name) for f in fields(group) if f.name != 'progress'}
+        values |= {f.name: None for f in fields(group) if values.get(f.name) == f.default}
+    lines = []
+    for name, value in values.items():
+        if value is None: continue
+        if name in _PATHS and Path(str(value)).exists(): value = str(Path(value).absolute())
+        lines.append(f'{_option(name).strip("-")} = {json.dumps(value, ensure_ascii=False)}\n')
+    return ''.join(lines)
+
+_PATHS = 'data', 'inter', 'translated', 'import_', 'weights', 'skip', 'prepared'
+
+@contextlib.contextmanager
+def _repeatable(out: Path, values: dict, *groups):
+    "Within, a run is made in `out`; however it ends, unless it is refused, it leaves run.toml."
+    try: yield
+    except InputError: raise
+    except BaseException:
+        write_text(out/'run.toml', _config_text(values, *groups))
+        raise
+    if _is_main(): write_text(out/'run.toml', _config_text(values, *groups))
+
+def _preset(parser: argparse.ArgumentParser, path: str):
+    "Make what a file of options says the parser's defaults; what is typed counts more."
+    known = {_option(action.dest).strip('-'): action for action in parser._actions if action.dest != 'help'}
+    try: values = tomllib.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error: raise InputError(f'--config {path}: {error}.') from None
+    for name, value in values.items():
+        if name not in known: raise InputError(f'{path}: no option "{name}".{_there_are(name, known)}')
+        if isinstance(value, list): value = ','.join(map(str, value))
+        action = known[name]
+        if not action.option_strings: action.nargs, action.required = '?', False  # need not be typed
+        parser.set_defaults(**{action.dest: value if isinstance(value, bool) else str(value)})
+    if (Path(path).parent/'settings.json').exists() and 'out' not in values:
+        parser.set_defaults(out=str(Path(path).parent))
+
 # %% ../nbs/85_cli.ipynb #run
 def _run(
     method: str,       # a name that `udalit methods` lists
@@ -285,19 +333,20 @@ def _run(
     data: str = None,  # folder that holds one folder per data set
     out: str = None,   # the run's folder; default runs/METHOD-TASK-SEED
     seed: int = 0,     # of everything random
+    config: str = None,  # a file of options, such as an earlier run's run.toml; what is typed counts more
     changes: _MethodOptions = _MethodOptions(),
     training: _TrainingOptions = _TrainingOptions(),
     options: RunOptions = RunOptions(),
 ):
     "Train METHOD on TASK, evaluate and report; the same command again goes on where it stopped."
-    from udalit.evaluation.results import results_text
     from udalit.experiments.one import experiment
     from udalit.experiments.tables import folder_name
-    method = changes.of(method)
-    fewer = f'-{training.classes}-classes' if training.classes else ''
-    if out is None: out = f'runs/{folder_name(method)}-{task}{fewer}-{seed}'
-    rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
-    if rows: print(results_text(rows, training.note(task), classes=False))
+    name, method = method, changes.of(method)
+    if out is None: out = f'runs/{folder_name(method)}-{training.of_classes(task)}-{seed}'
+    asked = dict(method=name, task=task, data=data, seed=seed)
+    with _repeatable(Path(out), asked, changes, training, options):
+        rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
+    if rows: _print_results(rows, training.note(task))
 
 def _table(
     task: str,             # a name that `udalit tasks` lists
@@ -310,16 +359,14 @@ def _table(
     options: RunOptions = RunOptions(),
 ):
     "Run METHODS on TASK with every seed: one table, mean ± std. Goes on where it stopped."
-    from udalit.evaluation.results import results_text
     from udalit.experiments.tables import table
     from udalit.methods.catalogue import METHODS
     _import_terms(import_)
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
-    fewer = f'-{training.classes}-classes' if training.classes else ''
-    if out is None: out = f'runs/table-{task}{fewer}'
+    if out is None: out = f'runs/table-{training.of_classes(task)}'
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
     last = [row for row in rows if not row['checkpoint'].startswith('best')]
-    print(results_text(last, training.note(task), classes=False))
+    _print_results(last, training.note(task))
 
 # %% ../nbs/85_cli.ipynb #profile-command
 def _profile(
@@ -503,7 +550,11 @@ def _read(name: str, *arguments: str) -> Callable:
     "Command `name` with its arguments, ready to be called."
     if name not in COMMANDS: raise InputError(f'no command "{name}".{_there_are(name, COMMANDS)}')
     parser, command = _parser_of(name), COMMANDS[name]
-    given = vars(parser.parse_args([_dashed(a) for a in arguments]))
+    arguments = [_dashed(argument) for argument in arguments]
+    config = _config_of(arguments) if name == 'run' else None
+    if config is not None: _preset(parser, config)
+    given = vars(parser.parse_args(arguments))
+    given.pop('config', None)
     for action in parser._actions:  # "$X" where X is not set
         if given.get(action.dest) == '':
             what = ' '.join(action.option_strings) or action.dest.upper()
@@ -512,6 +563,12 @@ def _read(name: str, *arguments: str) -> Callable:
     for group, kind in _groups(command).items():
         given[group] = kind(**{key: given.pop(key) for key in _arguments(kind) if key in given})
     return partial(command, **given)
+
+def _config_of(arguments: list[str]) -> str | None:
+    "The file that `--config` names."
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument('--config', nargs='?')
+    return parser.parse_known_args(arguments)[0].config
 
 _ALSO = {'--lr': '--learning-rate', '--batch': '--batch-size', '--bs': '--batch-size',
          '--iters': '--steps', '--iterations': '--steps', '--max-iters': '--steps',

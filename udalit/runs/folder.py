@@ -156,7 +156,7 @@ def open_run(
 
 # %% ../../nbs/runs/63_folder.ipynb #require-free
 _OWN_FILES = ('model.json', 'checked.json', 'log.txt', 'initial.safetensors', 'model.safetensors',
-              'results.csv', 'report.html', 'stages', 'pictures', 'classes-*.json')
+              'results.csv', 'report.html', 'run.toml', 'stages', 'pictures', 'classes-*.json')
 
 def _require_free(out: Path):
     "An `InputError` if `out` holds no run, but something of a name that a run would write to."
