@@ -195,10 +195,12 @@ def _demo(
     from udalit.experiments.demo import run_demo
     run_demo(out, seed, steps)
 
-def _print_results(rows: list[dict], note: str):
-    "Rows of results as a table."
+def _print_results(rows: list[dict], note: str, out: Path):
+    "Rows of results as a table, and where to look further."
     from udalit.evaluation.results import results_text
     print(results_text(rows, note, classes=False))
+    left = dict(report='report.html', weights='model.safetensors', table='results.csv')
+    print('\n' + ', '.join(f'{what} {out/name}' for what, name in left.items() if (out/name).exists()))
 
 def _methods():
     "List the methods with their stages, and the terms with their variants."
@@ -346,7 +348,7 @@ def _run(
     asked = dict(method=name, task=task, data=data, seed=seed)
     with _repeatable(Path(out), asked, changes, training, options):
         rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
-    if rows: _print_results(rows, training.note(task))
+    if rows: _print_results(rows, training.note(task), Path(out))
 
 def _table(
     task: str,             # a name that `udalit tasks` lists
@@ -366,7 +368,7 @@ def _table(
     if out is None: out = f'runs/table-{training.of_classes(task)}'
     rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
     last = [row for row in rows if not row['checkpoint'].startswith('best')]
-    _print_results(last, training.note(task))
+    _print_results(last, training.note(task), Path(out))
 
 # %% ../nbs/85_cli.ipynb #profile-command
 def _profile(

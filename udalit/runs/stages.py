@@ -212,6 +212,11 @@ class _Batches(_Stopwatch):
         return names
 
 # %% ../../nbs/runs/65_stages.ipynb #begin
+def _place_of(stage, method: Method) -> str:
+    "'retrain, 3 of 3': the stage and where it stands in its method."
+    names = [other.name for other in method.stages]
+    return f'{stage.name}, {names.index(stage.name) + 1} of {len(names)}'
+
 def _begin_training(stage: Train, context: _StageContext) -> tuple[_Training, _Batches, int]:
     "A stage as it is before its first step, or as its checkpoint left it; its batches, and the steps done."
     settings = stage_settings(stage, context.settings, context.method.chosen)
@@ -220,7 +225,8 @@ def _begin_training(stage: Train, context: _StageContext) -> tuple[_Training, _B
     random = _rng_state()
     batches = _Batches(_batch_pairs(context, stage, settings, done, trainer.views))
     watch = Watch(folder, context.journal, settings.steps, trainer.network.num_classes, done,
-                  progress=context.options.progress and context.is_main, write=context.is_main)
+                  progress=context.options.progress and context.is_main, write=context.is_main,
+                  title=_place_of(stage, context.method))
     _set_rng_state(random)  # what was set up here has drawn; a run that was never interrupted drew once only
     return _Training(stage, context, settings, trainer, watch, best), batches, done
 

@@ -182,13 +182,14 @@ class Watch:
         every: int | None = None,  # steps between two reports; None: 20, fewer in short stages
         progress: bool = True,    # show a bar?
         write: bool = True,       # False in all processes but one
+        title: str | None = None,  # of the bar; None: the folder's name
     ):
         self.folder, self.journal, self.steps, self.num_classes = Path(folder), journal, steps, num_classes
         self.every = every or min(20, max(1, steps//10))
         self.rows = read_history(self.folder/'history.jsonl', start)  # all reports so far
         self.board = self._open_board(start) if write else None
-        self.bar = _progress_bar(total=steps, initial=start, desc=self.folder.name, show=progress,
-                                dynamic_ncols=True)
+        self.bar = _progress_bar(total=steps, initial=start, desc=title or self.folder.name,
+                                show=progress, dynamic_ncols=True)
         self.pending = []            # measurements and image names of the steps since the last report
         self.since, self.waited = time.perf_counter(), 0.  # when that was, seconds waited for data until then
         self.warned = set()          # signs that were reported already
