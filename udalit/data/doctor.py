@@ -6,7 +6,7 @@
 __all__ = ['diagnose']
 
 # %% ../../nbs/data/19_doctor.ipynb #imports
-import contextlib, hashlib, os
+import contextlib, hashlib, os, warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -291,8 +291,10 @@ class _Looks(Dataset):
         dataset, i = self.places[n]
         label = dataset.labels[i] if dataset.labelled else None
         seen = _Seen(dataset.names[i], dataset.images[i], label, place=i)
-        picture = _see_picture(dataset, i, seen, self.every)
-        if dataset.labelled: _see_label(dataset, i, seen, picture)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what Pillow says of damaged files, the doctor says, too
+            picture = _see_picture(dataset, i, seen, self.every)
+            if dataset.labelled: _see_label(dataset, i, seen, picture)
         return seen
 
 @contextlib.contextmanager
