@@ -229,18 +229,43 @@ def readme():
     return call(sys.executable, ROOT/'.ci'/'readme.py', '--check').strip()
 
 def example():
-    "the README's Python example, as a user would run it, on a few drawn tiles in the folders of its own images"
-    blocks = re.findall(r'```python\n(.*?)```', text(ROOT/'README.md'), re.S)
-    if len(blocks) != 1: raise Failed(f'README.md has {len(blocks)} blocks of Python; one is needed')
+    "the README's commands and Python for one's own folders and network, as a user copies them, on a few drawn tiles"
+    blocks = re.findall(r'```(sh|python)\n(.*?)```', text(ROOT/'README.md'), re.S)
+    shell = [lines for kind, lines in blocks if kind == 'sh' and 'udalit init' in lines]
+    python = [lines for kind, lines in blocks if kind == 'python']
+    if len(shell) != 1 or len(python) != 1: raise Failed('README.md needs one block with `udalit init`, and one of Python')
     draw = "from udalit.worlds.written import ensure_aerial; ensure_aerial('my-data', (64, 64), (8, 8), 4)"
+    small = shlex.split('--backbone small --steps 4 --batch-size 2')  # added to `udalit run`
     with tempfile.TemporaryDirectory() as tmp:
-        script = Path(tmp)/'example.py'
-        script.write_text(blocks[0], encoding='utf-8')
         call(sys.executable, '-c', draw, cwd=tmp)
-        printed = call(sys.executable, script, cwd=tmp)
+        Path(tmp, 'my-data', 'classes.txt').unlink()  # `udalit init` writes one
+        for line in shell[0].splitlines():
+            words = shlex.split(line, comments=True)
+            call(*words, *(small if words[1] == 'run' else ()), cwd=tmp)
+        Path(tmp, 'example.py').write_text(python[0], encoding='utf-8')
+        printed = call(sys.executable, 'example.py', cwd=tmp)
     scores = re.search('mIoU .*', printed)
     if not scores: raise Failed(f'it printed no scores:\n{printed}')
     return scores[0]
+
+UNSEEN = re.compile(r'^#\| *(hide|echo: *false|include: *false|eval: *false|slow|gpu)\b', re.M)
+
+def pages():
+    "each tutorial's visible code runs, as a reader copies it from the page: in order, a fresh process and an empty folder"
+    def run(path):
+        shown = []
+        for c in cells(path):
+            if c['cell_type'] != 'code' or UNSEEN.search(source(c)): continue
+            shown.append(c)
+            if source(c).startswith('!'): shown.append(c | dict(source=['assert not _exit_code']))
+        with tempfile.TemporaryDirectory() as tmp:
+            page = Path(tmp)/path.name
+            page.write_text(json.dumps(json.loads(text(path)) | dict(cells=shown)), encoding='utf-8')
+            try: call('exec_nb', page, '--exc_stop', cwd=tmp)
+            except Failed as e: return f'{name(path)}: {e}'
+    tutorials = [o for o in notebooks() if o.parent.name == 'tutorials']
+    need([problem for problem in ThreadPoolExecutor(2).map(run, tutorials) if problem], 'these pages fail when copied')
+    return f'{len(tutorials)} pages'
 
 def package():
     "the source archive builds, and the wheel made from it holds every module"
@@ -259,7 +284,7 @@ def demo():
     out = ROOT/shlex.split(command.split('--out')[-1])[0]
     need([o for o in ('results.csv',) if not (out/o).exists()], f'{out} lacks')
 
-CHECKS = [clean, sync, order, numbers, ruff, rhythm, imports, tests, docs, readme, example, package, demo]
+CHECKS = [clean, sync, order, numbers, ruff, rhythm, imports, tests, docs, readme, example, pages, package, demo]
 
 def main(wanted):
     unknown = set(wanted) - {c.__name__ for c in CHECKS}

@@ -44,7 +44,7 @@ from stuff, as SIM does, needs a task that has both. The tables are made from th
 
 {table(['NAME', 'head', 'millions of weights, 19 classes', 'published weights'], map(backbone_row, BACKBONES))}
 
-[Any network of your own](tutorials/91_own_network.ipynb) can take their place.
+[Any network of your own](tutorials/90_own_network.ipynb) can take their place.
 
 ## Methods on tasks
 
