@@ -601,7 +601,8 @@ def _look_at_parts(
     seen, parts = iter(_look_at(looks, workers, progress)), {}
     for name, dataset in datasets.items():
         count = len(files[name][1]) if name in files else 0
-        parts[name] = _Part(dataset, [next(seen) for _ in range(count)], published.get(name))
+        whole = published.get(name) if isinstance(dataset, Scenes) else None  # of a subset nobody knows
+        parts[name] = _Part(dataset, [next(seen) for _ in range(count)], whole)
     return parts
 
 def _landmark_rate(datasets: list[Scenes]) -> int:
