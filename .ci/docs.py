@@ -2,8 +2,9 @@
 
 `python .ci/docs.py` builds _docs and exits with 1 and a list of what is wrong; `--sidebar` writes nbs/sidebar.yml
 (Quarto's list of pages) from the notebooks' numbers; `--prepare` stops before pandoc, for Quarto to go on from
-_proc. What is done to the notebooks themselves stands in prepared.py, pages that no notebook makes in listings.py,
-the search in search.py, what must hold of the finished site in site_checks.py."""
+_proc. The order of the pages stands in page_order.py, what is done to the notebooks themselves in prepared.py,
+pages that no notebook makes in listings.py, the search in search.py, what must hold of the finished site in
+site_checks.py; how it looks and what it does in the browser, in site/."""
 import base64, html, os, re, shutil, subprocess, sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,8 @@ from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup, _nbpath2html
 from nbdev.serve import proc_nbs
 
-from listings import LISTINGS, write_listings
+from listings import write_listings
+from page_order import menu, other_versions, pages, path_to, section_of, sidebar_yml
 from prepared import DIRECTIVE, HERE, LIB, NBS, PROC, ROOT, notebook_of, options_of, plain, prepare, read, source_of
 from search import write_index
 from site_checks import Page, problems_of
@@ -21,69 +23,6 @@ from site_checks import Page, problems_of
 OUT = ROOT/'_docs'
 SITE = HERE/'site'
 LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
-FIRST = 'index.ipynb', 'tutorials', 'papers'                 # what a newcomer wants stands before the modules
-REFERENCE = (*LISTINGS, 'equations.ipynb')
-MODULES = 'modules, in the order of their imports'
-
-# The pages and their order
-
-def pages():
-    "All pages: the front page, tutorials, papers, the lists, then the modules in the order of their numbers."
-    notebooks = [o.relative_to(NBS) for o in NBS.rglob('*.ipynb')]
-    notebooks = [o for o in notebooks if not any(part[0] in '._' for part in o.parts)]
-    numbers = {o: int(found[0]) if (found := re.match(r'\d+', o.name)) else 0 for o in notebooks}
-    first = {o.parent: min(numbers[p] for p in notebooks if p.parent == o.parent) for o in notebooks}
-    def place(page):
-        if page.parts[0] in FIRST: return FIRST.index(page.parts[0]), numbers[page]
-        if page.name in REFERENCE: return len(FIRST), REFERENCE.index(page.name)
-        chapter = numbers[page] if len(page.parts) == 1 else first[page.parent]
-        return len(FIRST)+1, chapter, numbers[page]
-    return sorted([*notebooks, *map(Path, LISTINGS)], key=place)
-
-def section_of(page):
-    if len(page.parts) > 1: return page.parent.as_posix()
-    return 'reference' if page.name in REFERENCE else ''
-
-def sections(files):
-    "Runs of pages of one section: [(its name or '', [page, …]), …]."
-    runs = []
-    for page in files:
-        section = section_of(page)
-        if not runs or runs[-1][0] != section: runs.append((section, []))
-        runs[-1][1].append(page)
-    return runs
-
-def other_versions(): return yaml.safe_load((SITE/'versions.yml').read_text(encoding='utf-8'))
-
-def sidebar_yml(files, version):
-    "What Quarto shows beside and above the pages: their list, and the version with others to choose from."
-    contents = []
-    for section,members in sections(files):
-        listed = [o.as_posix() for o in members]
-        contents += [dict(section=section, contents=listed)] if section else listed
-    others = [dict(text=name, href=address) for name,address in other_versions().items()]
-    versions = dict(text=version, menu=[dict(text=f'{version} (this one)', href='index.ipynb'), *others])
-    website = dict(sidebar=dict(contents=contents), navbar=dict(right=[versions]))
-    text = yaml.safe_dump(dict(website=website), sort_keys=False)
-    return '# Written by `python .ci/docs.py --sidebar`: tutorials and papers, lists, modules by their numbers.\n'+text
-
-def menu(files, titles, page, made):
-    "The sidebar, as seen from `page`: a section is open if the page is in it, or a newcomer wants it."
-    def item(o):
-        number = re.match(r'\d*', o.name)[0]
-        here = ' aria-current="page"' if o == page else ''
-        return f'<li><a href="{path_to(made[o], made[page])}"{here}><span>{number}</span>{html.escape(titles[o])}</a></li>'
-    parts,above = [],True
-    for section,members in sections(files):
-        listed = f'<ul>{"".join(map(item, members))}</ul>'
-        early = section in (*FIRST, 'reference') or members[0].name in FIRST
-        if above and not early: parts.append(f'<h2>{MODULES}</h2>')
-        above = early
-        opened = ' open' if early or page in members else ''
-        parts.append(f'<details{opened}><summary>{section}</summary>{listed}</details>' if section else listed)
-    return ''.join(parts)
-
-def path_to(target, page): return Path(os.path.relpath(target, page.parent)).as_posix()
 
 # A notebook as markdown
 
@@ -137,6 +76,7 @@ def markdown(page, target):
 # Pages
 
 def to_html(text, target, **variables):
+    target.parent.mkdir(parents=True, exist_ok=True)
     command = [pypandoc.get_pandoc_path(), '--from=markdown-yaml_metadata_block-implicit_figures', '--to=html5']
     command += ['--standalone', '--mathml', '--toc', '--columns=9999', '--fail-if-warnings']
     command += [f'--template={SITE/"page.html"}', f'--output={target}']
@@ -207,19 +147,23 @@ def build(files, cfg):
     for o in files:
         meta,texts[o] = markdown(o, OUT/made[o])
         heads[o] = named(meta, o, cfg)
-    titles = {o: heads[o]['listed'] for o in files}
+    listed = {o: heads[o]['listed'] for o in files}
     versions = ''.join(f'<li><a href="{address}">{name}</a></li>' for name,address in other_versions().items())
-    for before,o,after in zip([None, *files], files, [*files[1:], None]):
-        target = OUT/made[o]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        near = {k: f'<a href="{path_to(made[p], made[o])}">{html.escape(titles[p])}</a>'
-                for k,p in dict(previous=before, next=after).items() if p}
-        to_html(texts[o], target, **heads[o], site=cfg.title, version=cfg.version, versions=versions, repo=cfg.git_url,
-                root=path_to(Path('.'), made[o]), menu=menu(files, titles, o, made), **near)
-        finish(target)
+    same = dict(site=cfg.title, version=cfg.version, versions=versions, repo=cfg.git_url)
+    for o in files:
+        around = dict(root=path_to(Path('.'), made[o]), menu=menu(files, listed, o, made))
+        to_html(texts[o], OUT/made[o], **heads[o], **same, **around, **neighbours(files, listed, o, made))
+        finish(OUT/made[o])
     anchors = {(OUT/made[o]).resolve(): Page(OUT/made[o]).ids for o in files}
     for o in files: localise(OUT/made[o], o, made, cfg.doc_host+cfg.doc_baseurl, anchors)
     write_index(OUT, [(made[o], heads[o]['found']) for o in files])
+
+def neighbours(files, listed, page, made):
+    "Links to the pages before and after this one."
+    place = files.index(page)
+    near = dict(previous=files[:place][-1:], next=files[place+1:][:1])
+    return {name: f'<a href="{path_to(made[o], made[page])}">{html.escape(listed[o])}</a>'
+            for name,found in near.items() for o in found}
 
 def main():
     files,cfg = pages(),get_config()

@@ -66,16 +66,23 @@ def show_source(nb, module):
     the signature is left to it. A definition before the first section is a section of its own."""
     written = definitions(module) if module else {}
     level = '##'
-    for cell,below in zip(nb['cells'], [*nb['cells'][1:], None]):
+    for i,cell in enumerate(nb['cells']):
         if cell['cell_type'] == 'markdown' and re.search('^## ', source_of(cell), re.M): level = '###'
         for data in shown_by(cell):
             name = re.search(r'show_doc\(([\w.]+)', source_of(cell))[1]
-            signature = '' if whole_source_in(below, name) else f'```python\n{written[name]}\n```\n'
+            whole = whole_source_in(next_code(nb['cells'][i:]), name)
+            signature = '' if whole else f'```python\n{written[name]}\n```\n'
             text = SHOWN.sub(lambda old: signature, data['text/markdown'], count=1)
             data['text/markdown'] = re.sub('^### ', f'{level} ', text, count=1, flags=re.M)
 
+def next_code(cells):
+    "The first cell that is not nbdev's: several definitions of one cell are shown above it."
+    return next((cell for cell in cells if 'show_doc(' not in source_of(cell)), None)
+
 def whole_source_in(cell, name):
-    return bool(cell and 'code-fold' in options_of(cell) and re.search(rf'^(def|class) {name}\b', source_of(cell), re.M))
+    owner,_,own = name.rpartition('.')
+    definition = rf'^def {own}\(self: {owner}\b' if owner else rf'^(def|class) {own}\b'
+    return bool(cell and 'code-fold' in options_of(cell) and re.search(definition, source_of(cell), re.M))
 
 def definitions(module):
     "How each function, class and public method of a module's file is introduced, by its name."

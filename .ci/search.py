@@ -2,31 +2,34 @@
 import json
 from html.parser import HTMLParser
 
-SILENT = 'pre', 'math', 'script', 'style', 'table', 'footer', 'summary', 'nav'  # what is not searched
+SILENT = 'pre', 'math', 'script', 'style', 'footer', 'summary', 'nav'  # what is not searched
 HEADINGS = 'h1', 'h2', 'h3', 'h4'
 
 class Sections(HTMLParser):
-    "The sections of a page's <main>: [anchor, heading, text]."
+    "The sections of a page's <main>: [anchor, heading, text]. Tables that pandas wrote are numbers, and left out."
     def __init__(self, path):
         super().__init__()
-        self.found,self.in_main,self.silent,self.in_heading = [],False,0,False
+        self.found,self.open,self.in_main = [],[],False
         self.feed(path.read_text(encoding='utf-8'))
 
     def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
         if tag == 'main': self.in_main = True
-        if tag in SILENT: self.silent += 1
+        if tag in SILENT or given.get('class') == 'dataframe': self.open.append(tag)
         if tag in HEADINGS and self.in_main:
-            self.found.append([dict(attributes).get('id', ''), '', ''])
-            self.in_heading = True
+            self.found.append([given.get('id', ''), '', ''])
+            self.open.append(tag)
 
     def handle_endtag(self, tag):
         if tag == 'main': self.in_main = False
-        if tag in SILENT: self.silent -= 1
-        if tag in HEADINGS: self.in_heading = False
+        if self.open and self.open[-1] == tag: self.open.pop()
 
     def handle_data(self, data):
-        if not self.in_main or self.silent or not self.found: return
-        self.found[-1][1 if self.in_heading else 2] += data
+        if not self.in_main or not self.found or self.is_code_link(data): return
+        if not self.open: self.found[-1][2] += data
+        elif self.open[-1] in HEADINGS: self.found[-1][1] += data
+
+    def is_code_link(self, data): return self.lasttag == 'a' and data == 'source'
 
 def write_index(out, pages):
     "search.js in the folder `out`, from its pages (path, title)."

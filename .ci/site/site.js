@@ -59,6 +59,7 @@ function startContents() {
 // Code, tables and equations
 
 function addCopyButtons() {
+  if (!navigator.clipboard) return  // a browser gives it to secure pages only
   for (const block of findAll('div.sourceCode')) {
     const button = make('button', 'Copy', block)
     button.className = 'copy'
@@ -93,10 +94,15 @@ function loadIndex() {
   return loadIndex.loaded
 }
 
+function begins(word, text) {  // at its start, or at the start of one of its words
+  const at = text.indexOf(word)
+  return at == 0 || at > 0 && !/[a-z\d]/.test(text[at - 1])
+}
+
 function worth(word, title, heading, text) {
   if (heading == word) return 100
-  if (heading.startsWith(word)) return 40
-  if (title.startsWith(word)) return 30
+  if (begins(word, heading)) return 40
+  if (begins(word, title)) return 30
   if (heading.includes(word)) return 20
   if (title.includes(word)) return 10
   return text.includes(word) ? 1 : 0
@@ -106,9 +112,10 @@ function search(query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean)
   const rated = []
   for (const row of searched) {
-    const [, title, heading, text] = row.map(part => part.toLowerCase())
+    const [address, title, heading, text] = row.map(part => part.toLowerCase())
     const worths = words.map(word => worth(word, title, heading, text))
-    if (words.length && Math.min(...worths) > 0) rated.push([worths.reduce((a, b) => a + b), row])
+    const page = address.includes('#') ? 0 : 15  // the beginning of a page, rather than a section of it
+    if (words.length && Math.min(...worths) > 0) rated.push([worths.reduce((a, b) => a + b, page), row])
   }
   rated.sort((a, b) => b[0] - a[0])
   return [words, rated.map(([, row]) => row)]
@@ -117,8 +124,9 @@ function search(query) {
 function excerpt(text, words, parent) {  // around the first word that is found, all of them marked
   const lower = text.toLowerCase()
   const first = Math.min(...words.map(word => lower.indexOf(word)).filter(place => place >= 0), text.length)
-  const start = first == text.length ? 0 : Math.max(0, text.lastIndexOf(' ', first - 60) + 1)
-  const part = text.slice(start, start + 180)
+  const start = first == text.length ? 0 : text.lastIndexOf(' ', Math.max(0, first - 60)) + 1
+  const end = text.indexOf(' ', start + 170)
+  const part = (start ? '… ' : '') + (end < 0 ? text.slice(start) : `${text.slice(start, end)} …`)
   const marks = new RegExp(`(${words.map(word => word.replace(/[^\w\s]/g, '\\$&')).join('|')})`, 'gi')
   const paragraph = make('p', '', parent)
   part.split(marks).forEach((piece, i) => i % 2 ? make('mark', piece, paragraph) : paragraph.append(piece))
@@ -134,7 +142,7 @@ function showResults(query) {
     const link = make('a', heading, item)
     link.href = `${root.dataset.root}/${address}`
     link.onclick = () => show(panel, false)  // it may lead to a place on this page
-    if (heading != title) make('small', `in ${title}`, item)
+    if (address.includes('#')) make('small', `in ${title}`, item)
     excerpt(text, words, item)
   }
   show(panel, words.length > 0)
