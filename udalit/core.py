@@ -439,6 +439,15 @@ def _require_apart(
         raise InputError(f'`{name}` = {str(written)!r}: {how} {path}, which is read; '
                          'nothing is written there. Choose a folder apart from the data.')
 
+# %% ../nbs/00_core.ipynb #require-no-run
+def _require_no_run(
+    name: str,           # the argument's name in messages
+    folder: str | Path,  # that is going to be written into
+):
+    "An `InputError` if a run is in that folder."
+    if (Path(folder)/'settings.json').exists():
+        raise InputError(f'`{name}` = {str(folder)!r}: this folder holds a run. Choose another one.')
+
 # %% ../nbs/00_core.ipynb #claim
 def _claim(
     name: str,         # the argument's name in messages, 'out' or 'save'

@@ -15,7 +15,8 @@ import torch
 from filelock import FileLock, Timeout
 from torchvision import tv_tensors
 
-from ..core import InputError, _checked, digest, _explain, _misfit, _require_apart, _require_space
+from ..core import InputError, _checked, digest, _explain, _misfit, _require_apart, _require_no_run
+from ..core import _require_space
 from ..core import read_json, write_json
 from .datasets import Scenes, _Subset, _by_threads, _classes_in, _describe_file, _few, _meaning
 from .datasets import _places
@@ -259,6 +260,7 @@ def prepare(
     "Decode and shrink the training images of a task once; what is there already is kept."
     for part in ('source', 'target'): _require_files(task, part)
     _require_apart('folder', folder, _places(task.source, task.target, task.test))
+    _require_no_run('folder', folder)
     sizes = dict(source=None, target=None) if own_size else _sizes_of(task)
     how, parts = (workers, progress), {}
     for part, size in sizes.items():

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core import InputError, _checked, digest, _is_main, _require_apart, _require_name
+from ..core import _require_no_run
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, find_task
 from ..evaluation.results import read_results, write_results
 from .one import experiment, _prepare
@@ -67,6 +68,7 @@ def table(
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task): task = found(task)
     network = dict(backbone=backbone, weights=weights, classes=classes, drawn=out/'data', **changes)
+    _require_no_run('out', out)
     runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
     for method, seed, folder in runs: _require_free(folder)
     _require_apart('out', out, _read_places(task, out))
