@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from fastcore.basics import patch
 from fastcore.docments import docments
 from fastcore.script import Param
 from tqdm import tqdm
@@ -22,15 +23,15 @@ from .core import InputError, _explain, _import_own, _is_main, _there_are, write
 from .options import RunOptions
 
 # %% ../nbs/85_cli.ipynb #parse
-def _parse_size(text: str | None) -> tuple[int, int] | None:
+def _parse_size(text: str | None, option: str = '--size') -> tuple[int, int] | None:
     "'192x96' → (192, 96); None for None."
     if text is None: return None
     try:
         width, height = (int(v) for v in text.lower().split('x'))
     except ValueError:
-        raise InputError(f'--size {text}: give WIDTHxHEIGHT in pixels, such as 1024x512.') from None
+        raise InputError(f'{option} {text}: give WIDTHxHEIGHT in pixels, such as 1024x512.') from None
     if not 1 <= min(width, height) <= max(width, height) <= 2**14:
-        raise InputError(f'--size {text}: give sides of 1 to {2**14} pixels.')
+        raise InputError(f'{option} {text}: give sides of 1 to {2**14} pixels.')
     return width, height
 
 def _parse_scales(text: str, option: str = '--scales') -> tuple[float, ...]:
@@ -116,7 +117,10 @@ class _MethodOptions:
 class _TrainingOptions:
     "Which network is trained, at which size, how long."
     steps: int = None            # of a training stage (of the longest, where they differ)
-    size: str = None             # WxH at which the network sees both domains
+    size: str = None             # WxH to which whole pictures of both domains are resized for the network
+    window: str = None           # WxH of the parts that it sees instead; the task folders: the usual size
+    scale: float = None          # for parts, pictures are resized by this factor: 0.5 (default: 1)
+    overlap: float = None        # share of a part that blends with the next, in predictions: 0 to 0.5
     backbone: str = None         # DeepLab-v2 on small, mobilenet_v2, vgg16, resnet18, resnet50, resnet101
                                  # (the default; for drawn worlds: small); or fcn8s, deeplab_v3plus, hrnet_w48
     weights: str = None          # of the backbone: a file, torchvision's name, or none (random);
@@ -140,19 +144,22 @@ class _TrainingOptions:
         backbone = self.backbone
         if backbone is None: backbone = 'small' if task in DRAWN else 'resnet101'
         scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
-        parsed = dict(size=_parse_size(self.size), test_scales=scales, test_flip=self.test_flip or None,
-                      bands=_parse_bands(self.bands), span=_parse_span(self.span))
+        sizes = dict(size=_parse_size(self.size), window=_parse_size(self.window, '--window'))
+        parsed = sizes | dict(test_scales=scales, test_flip=self.test_flip or None,
+                              bands=_parse_bands(self.bands), span=_parse_span(self.span))
         return vars(self) | parsed | dict(backbone=backbone)
 
     def of_classes(self, task: str) -> str:
         "The task's name in that of a folder: with fewer classes it is another one."
         return f'{task}-{self.classes}-classes' if self.classes else task
 
-    def note(self, task: str) -> str:
-        "What stands below results: first weights that need not have been random."
-        from udalit.experiments.one import _initial_text
-        started = _initial_text(self.of(task)['backbone'], self.weights or 'published')
-        return f'initial weights {started}' if started.startswith('RANDOM') else ''
+# %% ../nbs/85_cli.ipynb #training-note
+@patch
+def note(self: _TrainingOptions, task: str) -> str:
+    "What stands below results: first weights that need not have been random."
+    from udalit.experiments.one import _initial_text
+    started = _initial_text(self.of(task)['backbone'], self.weights or 'published')
+    return f'initial weights {started}' if started.startswith('RANDOM') else ''
 
 # %% ../nbs/85_cli.ipynb #methods-text
 def _parse_methods(text: str) -> list:
@@ -414,15 +421,20 @@ def _evaluate(
     save: str = None,          # folder for the predictions as id maps
     device: str = None,        # cpu: leave a GPU alone
     workers: int = 0,          # processes that read data
+    window: str = None,        # WxH: what the network sees of a picture at once; default: as in training
+    scale: float = None,       # pictures are resized by this factor before; default: as in training
+    overlap: float = None,     # share of a window that blends with the next; default: as in the run
 ):
     "Score a run's network on its task's test images."
     from udalit.evaluation.results import results_text
     from udalit.experiments.one import evaluate_run
     views = dict(scales=_parse_scales(scales), flip=flip)
-    where = dict(save=save, device=device, workers=workers)
+    where = dict(save=save, device=device, workers=workers, window=_parse_size(window, '--window'),
+                 scale=scale, overlap=overlap)
     rows, protocol = evaluate_run(folder, data, stage, checkpoint, **views, **where)
     print(results_text(rows, protocol))
 
+# %% ../nbs/85_cli.ipynb #predict
 def _predict(
     folder: str,               # of a finished run
     images: str,               # folder of images, with sub-folders
@@ -431,10 +443,14 @@ def _predict(
     flip: bool = False,        # also look at the mirrored image
     device: str = None,        # cpu: leave a GPU alone
     workers: int = 0,          # processes that read data
+    window: str = None,        # WxH: what the network sees of a picture at once; default: as in training
+    scale: float = None,       # pictures are resized by this factor before; default: as in training
+    overlap: float = None,     # share of a window that blends with the next; default: as in the run
 ):
-    "Write an id map and a colour map for every image of a folder."
+    "Write an id map and a colour map for every image of a folder; goes on where it stopped."
     from udalit.experiments.one import predict_folder
-    predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers)
+    seen = dict(window=_parse_size(window, '--window'), scale=scale, overlap=overlap)
+    predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers, **seen)
     print(f'{out}/ids and {out}/colours written')
 
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
@@ -459,7 +475,8 @@ _EXAMPLES = dict(
         'starts one process whatever it is told)',
     table='udalit table streets --methods "source, target-stats, clan, clan --without weights" --seeds 0,1,2',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
-    predict='udalit predict runs/streets photos --out predictions',
+    predict='udalit predict runs/streets photos --out predictions\n'
+            '  udalit predict runs/roofs orthophotos --window 1024x1024 --overlap 0.5 --scale 0.5',
     export='udalit export runs/streets --out streets.onnx\n'
            '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')

@@ -307,7 +307,7 @@ def read_image(
         _require_readable(path, header, bands, span)
         if header.plain and bands is None and image is not None:
             pixels = np.array(image if image.mode == 'RGB' else image.convert('RGB'))  # (h, w, 3)
-            return pixels if tags is not None else _upright(pixels, _orientation(image))
+            return pixels if tags is not None else np.ascontiguousarray(_upright(pixels, _orientation(image)))
         pixels = _stored_pixels(path, image, tags)
     if bands is not None: pixels = pixels[..., [band - 1 for band in bands]]
     elif pixels.shape[-1] < 3: pixels = pixels[..., :1].repeat(3, -1)

@@ -7,7 +7,7 @@ __all__ = ['probabilities', 'labels_and_confidence', 'entropy', 'mean_entropy']
 
 # %% ../nbs/40_predict.ipynb #imports
 import contextlib, math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .core import InputError, _checked, _shown
 from .data.transforms import normalize_batch
+from .data.windows import _Windows
 from .nets.tensors import upsample
 
 # %% ../nbs/40_predict.ipynb #evaluating
@@ -116,6 +117,102 @@ def _label_map(
     else:
         scores = probabilities(model, images, size, scales, flip)
     return labels_and_confidence(scores)[0]
+
+# %% ../nbs/40_predict.ipynb #blended
+_PANEL = 2**12  # columns of pixels that are finished together
+
+def _blended(
+    see: Callable,            # box (left, top, right, bottom) → (k, h, w) probabilities of a window
+    size: tuple[int, int],    # (width, height) of the picture
+    windows: _Windows,
+    skip: int = 0,            # so many blocks are known already
+) -> Iterator[tuple[int, int, Tensor]]:  # of a block: left, top, and probabilities (k, rows, columns)
+    "The blended probabilities of a picture, block by block."
+    columns, rows = (windows.along(size, side) for side in (0, 1))
+    panels = [(left, min(left + _PANEL, size[0])) for left in range(0, size[0], _PANEL)]
+    for n, panel in enumerate(panels[skip//len(rows):]):
+        yield from _panel(see, columns, rows, panel, skip % len(rows) if n == 0 else 0)
+
+def _panel(see: Callable, columns: list, rows: list, panel: tuple[int, int], skip: int) -> Iterator:
+    "The blocks of the columns from panel[0] to panel[1], but for the first so many."
+    begins = [top for top, _ in rows] + [rows[-1][0] + len(rows[-1][1])]
+    across = [(left, share) for left, share in columns if left < panel[1] and left + len(share) > panel[0]]
+    below = None  # what windows so far have given to the rows of the next ones
+    for n, (top, down) in enumerate(rows):
+        if top + len(down) <= begins[skip]: continue
+        band = _band(see, top, down, across, panel)
+        if below is not None: band[:, :below.shape[1]] += below
+        finished = begins[n + 1] - top
+        below = band[:, finished:].clone()
+        if n >= skip: yield panel[0], top, band[:, :finished]
+
+def _band(see: Callable, top: int, down: Tensor, across: list, panel: tuple[int, int]) -> Tensor:
+    "(k, h, columns of the panel): what a row of windows gives to their pixels."
+    band = None
+    for left, share in across:
+        p = see((left, top, left + len(share), top + len(down)))  # (k, h, w)
+        if band is None: band = p.new_zeros(*p.shape[:2], panel[1] - panel[0])
+        first, last = max(left, panel[0]), min(left + len(share), panel[1])
+        weights = (down[:, None]*share).to(p.device)[:, first - left:last - left]
+        band[:, :, first - panel[0]:last - panel[0]] += p[..., first - left:last - left]*weights
+    return band
+
+# %% ../nbs/40_predict.ipynb #block-count
+def _block_count(size: tuple[int, int], windows: _Windows) -> int:
+    "How many blocks a picture of (width, height) has."
+    return -(-size[0]//_PANEL)*len(windows.along(size, 1))
+
+# %% ../nbs/40_predict.ipynb #picture-probabilities
+def _picture_probabilities(
+    model: nn.Module,        # as for `probabilities`
+    read: Callable,          # box → (3, h, w) uint8, or float and normalised: the picture's pixels
+    size: tuple[int, int],   # (width, height) of the picture
+    windows: _Windows,
+    scales: tuple[float, ...] = (1.,),  # as for `probabilities`
+    flip: bool = False,                 # as for `probabilities`
+    skip: int = 0,                      # blocks that are known already
+) -> Iterator[tuple[int, int, Tensor]]:  # left, top, and probabilities (k, rows, columns)
+    "Probabilities of a picture of any size, block by block."
+    def see(box):
+        pixels = read(box)
+        found = probabilities(model, windows.shown(pixels)[None], windows.part[::-1], scales, flip)[0]
+        return found[:, :pixels.shape[1], :pixels.shape[2]]
+    return _blended(see, size, windows, skip)
+
+def _picture_labels(
+    model: nn.Module,
+    image: Tensor,  # (3, h, w) uint8
+    windows: _Windows,
+    scales: tuple[float, ...] = (1.,),
+    flip: bool = False,
+) -> Tensor:        # (h, w) uint8 training ids
+    "The most probable class of each pixel of a picture of any size."
+    labels = torch.empty(image.shape[1:], dtype=torch.uint8)
+    def read(box): return image[:, box[1]:box[3], box[0]:box[2]]
+    for left, top, p in _picture_probabilities(model, read, image.shape[:0:-1], windows, scales, flip):
+        block = labels_and_confidence(p[None])[0][0].cpu()
+        labels[top:top + block.shape[0], left:left + block.shape[1]] = block
+    return labels
+
+# %% ../nbs/40_predict.ipynb #taken-size
+_FAILS = RuntimeError, ValueError, IndexError, AssertionError  # what networks raise on sizes they cannot take
+
+def _blank(model: nn.Module, size: tuple[int, int]):
+    "What the model makes of a blank image of (width, height)."
+    weight = next(model.parameters(), torch.zeros(()))
+    images = torch.zeros(1, 3, *size[::-1], device=_device_of(model), dtype=weight.dtype)
+    with torch.inference_mode(), _evaluating(model): return model(images)
+
+def _taken_size(
+    model: nn.Module,
+    size: tuple[int, int],           # (width, height)
+) -> tuple[int, int] | None:         # None: none was found
+    "The size itself, or the next multiples of 8 to 128 that the model takes."
+    for multiple in (1, 8, 16, 32, 64, 128):
+        larger = tuple(-(-side//multiple)*multiple for side in size)
+        with contextlib.suppress(*_FAILS):
+            _blank(model, larger)
+            return larger
 
 # %% ../nbs/40_predict.ipynb #entropy
 @_checked(probabilities='b k h w')

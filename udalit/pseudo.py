@@ -23,11 +23,12 @@ from torchvision import tv_tensors
 from .core import InputError, _checked, _progress_bar, read_json, write_json, writing, _shown
 from .data.datasets import subset
 from .data.loaders import test_loader
+from .data.windows import _Windows
 from .files import _path_of, _require_names
 from .labels import IGNORE
 from .losses.intra_domain import easy_share, split_pixels
 from .nets import tensors
-from .predict import _device_of, _evaluating, _view_logits
+from .predict import _device_of, _evaluating, _picture_probabilities, _view_logits
 
 # %% ../nbs/41_pseudo.ipynb #steps
 _IN_LEVEL = 2**16        # steps that one level has
@@ -237,6 +238,18 @@ def _most_probable(p: Tensor) -> tuple[Tensor, Tensor]:
     confidence, order = p.amax(1, keepdim=True), torch.arange(k, 0, -1, dtype=torch.uint8, device=p.device)
     return k - ((p == confidence)*order.view(-1, 1, 1)).amax(1), confidence[:, 0]
 
+# %% ../nbs/41_pseudo.ipynb #decided-in-windows
+def _decided_in_windows(network: nn.Module, image: Tensor, decide: Callable, windows: _Windows) -> _Decided:
+    "What `decide` says of each pixel of an image (3, h, w) that the network sees in windows."
+    surprise, labels, confidence = 0., *(torch.empty(1, *image.shape[1:]) for _ in range(2))
+    def read(box): return image[:, box[1]:box[3], box[0]:box[2]]
+    for left, top, p in _picture_probabilities(network, read, image.shape[:0:-1], windows):
+        rows, columns = (slice(start, start + length) for start, length in zip((top, left), p.shape[1:]))
+        labels[:, rows, columns], confidence[:, rows, columns] = decide(p[None])
+        surprise += _surprise(p)
+    mean = (surprise/image[0].numel()/math.log(len(p))).clamp(0, 1)
+    return _Decided(labels, confidence, mean.item())
+
 # %% ../nbs/41_pseudo.ipynb #found
 def _found(path: Path, shape: tuple, num_classes: int) -> _Stored | None:
     "What was stored before, or None: no file, a damaged one, or one of another size."
@@ -260,6 +273,7 @@ def _stored_batches(
     workers: int = 0,
     progress: bool = True,
     what: str = 'pseudo-labels',  # for the bar
+    windows: _Windows | None = None,  # in which images of other sizes are seen, as logits; None: all whole
 ) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
     "Predict and store every image; one that is stored already is read back."
     _require_names(dataset, what)  # before all work
@@ -270,7 +284,10 @@ def _stored_batches(
             path = _path_of(name, folder)
             stored = _found(path, images.shape[-2:], len(dataset.space))
             if stored is None:
-                decided = _decided(network, images.to(device), partial(decide, name), upsample)
+                how = partial(decide, name)
+                if windows is None or tuple(images.shape[:1:-1]) == windows.part:
+                    decided = _decided(network, images.to(device), how, upsample)
+                else: decided = _decided_in_windows(network, images[0], how, windows)
                 if math.isnan(decided.entropy):
                     raise InputError(f'{name}: the network predicts NaN, its training has diverged. '
                                      'Train it again, with a lower learning rate.')
@@ -345,7 +362,7 @@ def _label_above(
     folder: Path,           # of the PNGs
     labels: dict,           # the manifest of the first walk
     alpha: float = 1.,      # α: times the thresholds
-    **how,                  # workers, progress, what
+    **how,                  # workers, progress, what, windows
 ) -> Iterator[tuple[str, _Stored]]:  # name, and what is in its file
     "Store of each pixel the most probable of the classes above α times their thresholds, or 255."
     def decide(name, p):
@@ -385,7 +402,7 @@ def label_set(
     upsample: str = 'logits',    # what is enlarged to the stored size: 'logits' or 'probabilities'
     keep: str = 'above',         # what stays: 'above' the threshold, or 'from' it on
     reading: str = 'argmax',     # 'argmax', then the threshold; 'above': arg-max of the classes above theirs
-    **how,                       # workers, progress
+    **how,                       # workers, progress, windows
 ) -> dict:                       # the manifest
     "Store arg-max and confidence of every image, and take the thresholds. Source: SIM-9"
     _require_ways(getattr(dataset, 'names', ()), upsample=upsample, keep=keep, reading=reading)
@@ -478,7 +495,7 @@ def split_set(
     folder: str | Path,    # of the PNGs and of manifest.json
     labels: dict,          # the manifest of `label_set`, from the same network
     alpha: float = 0.85,   # α: a smaller one lets more pixels pass
-    **how,                 # workers, progress
+    **how,                 # workers, progress, windows
 ) -> dict:                 # the manifest; `easy` is Prop.
     "Store the label of easy pixels, 255 for hard ones, and all confidences. Source: PIX-2, PIX-3, PIX-4"
     _require_thresholds(labels, len(dataset.space))

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path, PurePath
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
@@ -19,8 +19,9 @@ from .data.datasets import Scenes, _few, _keyed, _whole, folders, subset
 from .files import _list_files, _path_of, read_image, write_ids, write_image
 from .data.loaders import test_loader
 from .data.transforms import Preprocess
+from .data.windows import _Windows
 from .labels import LabelSpace
-from .predict import _device_of, _evaluating
+from .predict import _blended, _device_of, _evaluating
 
 # %% ../nbs/42_restyle.ipynb #restyled
 @_checked
@@ -37,21 +38,34 @@ def restyle_set(
     folder: str | Path,      # gets images/NAME.png and labels/NAME.png, 8-bit training ids
     workers: int = 0,        # processes that read
     progress: bool = True,
+    scale: float | None = None,  # images stay in shape, resized by this, painted in windows of `size`
 ) -> Scenes:                 # what was painted
     "Paint every image and put its label beside it; a pair that is there already stays. Source: ISIA-ALG1"
     if not hasattr(translator, 'translate'):
         raise InputError(f'`translator` = {_shown(translator)}: give a network with a method `translate`.')
     images, labels, device = Path(folder)/'images', Path(folder)/'labels', _device_of(translator)
     todo = [i for i, name in enumerate(dataset.names) if not _path_of(name, images).exists()]
-    batches = test_loader(subset(dataset, indices=todo), Preprocess(size), 1, workers) if todo else ()
+    shown = Preprocess(size) if scale is None else Preprocess(size, scale=scale, place='whole')
+    batches = test_loader(subset(dataset, indices=todo), shown, 1, workers) if todo else ()
     done = len(dataset) - len(todo)
     with _evaluating(translator):
         for batch in _progress_bar(batches, progress, total=len(dataset), initial=done, desc='painting'):
-            painted = translator.translate(batch['image'].to(device))[0]  # (3, h, w)
+            painted = _painted(translator, batch['image'].to(device), size)  # (3, h, w)
             name = batch['name'][0]
             write_ids(_path_of(name, labels), batch['label'][0].numpy())
             write_image(_path_of(name, images), painted.permute(1, 2, 0).cpu().numpy())
     return restyled(folder, dataset.space)
+
+def _painted(translator: nn.Module, images: Tensor, size: tuple[int, int]) -> Tensor:  # (3, h, w) uint8
+    "A batch of one image, painted; in windows if it is of another size."
+    if tuple(images.shape[:1:-1]) == tuple(size): return translator.translate(images)[0]
+    windows, painted = _Windows(size, size), torch.empty_like(images[0])
+    def see(box):
+        part = images[0, :, box[1]:box[3], box[0]:box[2]]
+        return translator.translate(windows.shown(part)[None])[0, :, :part.shape[1], :part.shape[2]].float()
+    for left, top, block in _blended(see, images.shape[:1:-1], windows):
+        painted[:, top:top + block.shape[1], left:left + block.shape[2]] = block.round().clamp(0, 255)
+    return painted
 
 # %% ../nbs/42_restyle.ipynb #translated-images
 def _translated_images(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -80,6 +80,10 @@ class Scenes(Dataset):
         label = self.read_label(i)  # (h, w)
         self.require_size(i, image.shape[1::-1], label.shape[::-1])
         return sample | dict(label=tv_tensors.Mask(torch.from_numpy(label)))
+
+    def size_of(self, i: int) -> tuple[int, int]:
+        "(width, height) of the i-th image, from its header alone."
+        return _image_size(self.images[i], self.bands, self.span)
 
     def require_size(self, i: int, image: tuple[int, int], label: tuple[int, int]):
         "An `InputError` unless the (width, height) of image and label agree."
@@ -425,7 +429,7 @@ def _inspect_scene(
     files = (dataset.images[i], dataset.labels[i]) if dataset.labelled else (dataset.images[i],)
     for path in files:
         if not _is_whole(path): raise InputError(f'{path}: truncated. Copy or unpack this file again.')
-    size = _image_size(files[0], dataset.bands, dataset.span)
+    size = dataset.size_of(i)
     if full: read_image(files[0], dataset.bands, dataset.span)
     if not dataset.labelled: return size, None
     label = dataset.read_label(i)  # (h, w)
@@ -464,6 +468,7 @@ class _Report:
     shares: dict[str, float] | None = None  # class → share of the labelled pixels; None: unlabelled
     ignored: float = 0.                     # share of all pixels
     skipped: str = ''                       # what was left out of its folders
+    first: dict = field(default_factory=dict, compare=False)  # (width, height) → an image of that size
 
     @property
     def never_seen(self) -> list[str]:
@@ -508,6 +513,7 @@ def check(
     if problems: raise InputError(_list_problems(name, problems, len(found)))
     sizes = Counter(size for size, _ in found)
     report = _Report(name, len(found), dict(sizes.most_common()), skipped=_left_out(source))
+    report.first = {size: source.images[i] for i, (size, _) in zip(reversed(indices), reversed(found))}
     if source.labelled:
         counts = sum(counts for _, counts in found)  # (256,)
         labelled = max(1, counts[:len(source.space)].sum())
@@ -583,6 +589,14 @@ def _describe_pictures(folder: Path, most: int = 200) -> str:
     facts = [_few((f'{what} ({count})' for what, count in found.most_common()), 4)
              for found in (sizes, kinds)]
     return '; '.join(filter(None, [f'{folder}: {len(there.files)} pictures', *facts, str(there)]))
+
+# %% ../../nbs/data/11_datasets.ipynb #picture-sizes
+def _picture_sizes(dataset: Dataset, most: int = 500) -> list[tuple[int, int]]:
+    "(width, height) of the readable pictures among so many, evenly spread; [] for a data set in memory."
+    source, indices = _whole(dataset)
+    if not isinstance(source, Scenes): return []
+    found = _by_threads(source.size_of, _spread(indices, most), 'sizes', 8, False)
+    return [size for size in found if not isinstance(size, InputError)]
 
 # %% ../../nbs/data/11_datasets.ipynb #first-class-list
 def _first_class_list(root: str | Path, most: int = 500) -> str:

@@ -21,7 +21,6 @@ from ..core import read_json, write_json
 from .datasets import Scenes, _Subset, _by_threads, _classes_in, _describe_file, _few, _meaning
 from .datasets import _places
 from .transforms import AUGMENTATIONS, _Resize
-from ..files import _image_size
 
 # %% ../../nbs/data/17_prepared.ipynb #layout
 _PARTS = 'images', 'labels'  # the files: RGB, and training ids
@@ -29,14 +28,10 @@ _PARTS = 'images', 'labels'  # the files: RGB, and training ids
 def _sizes(dataset: Scenes, size: tuple[int, int] | None, workers: int, progress: bool) -> list:
     "[width, height] of each prepared image: `size`, or its own."
     if size is not None: return [list(size)]*len(dataset)
-    def size_of(i):
-        own = getattr(dataset, 'size_of', None)  # a tile is smaller than its file
-        return list(own(i) if own else _image_size(dataset.images[i]))
-
-    found = _by_threads(size_of, list(range(len(dataset))), 'sizes', workers, progress)
+    found = _by_threads(dataset.size_of, list(range(len(dataset))), 'sizes', workers, progress)
     problems = [size for size in found if isinstance(size, InputError)]
     if problems: raise problems[0]
-    return found
+    return list(map(list, found))
 
 def _layout(dataset: Scenes, size: tuple[int, int] | None, workers: int = 4, progress: bool = True) -> dict:
     "What a folder of prepared images holds: of which images, at which size, with labels or without."
@@ -275,8 +270,9 @@ def _open_prepared(task, folder: str | Path):  # the task with prepared images
         parts[part] = _open_set(getattr(task, part), Path(folder)/part, size)
     return replace(task, **parts)
 
-def _sizes_of(task) -> dict[str, tuple[int, int]]:
-    "(width, height) at which the network sees each domain."
+def _sizes_of(task) -> dict[str, tuple[int, int] | None]:
+    "(width, height) at which the network sees whole images of each domain; None: it sees parts of them."
+    if task.scale is not None: return dict(source=None, target=None)
     return dict(source=task.source_size, target=task.target_size)
 
 def _require_files(task, part: str):

@@ -6,21 +6,22 @@
 __all__ = ['TASKS', 'DRAWN', 'Task', 'streets', 'find_task']
 
 # %% ../../nbs/data/18_tasks.ipynb #imports
-import contextlib, inspect, os
+import contextlib, inspect, os, statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from fastcore.basics import patch
 from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
 from torch.utils.data import Dataset
 
 from ..core import InputError, _checked, _require_memory, _require_space, _there_are
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
-from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia, _is_noting
-from .datasets import _object, _require_described, _searching
+from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia
+from .datasets import _object, _picture_sizes, _require_described, _searching
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
-from ..files import _image_size, _require_names
+from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
 from ..worlds.written import ensure_aerial, ensure_streets, _ensure_game
 
@@ -44,20 +45,22 @@ class Task:
     also: dict[str, Dataset] = field(default_factory=dict)   # further test sets by name, scored apart
     skipped: tuple[str, ...] = ()  # the files that were left out, as `find_task` was told
     data: str | None = None        # where `find_task` found it
+    scale: float | None = None     # None: whole images resized to the sizes; else parts, at this scale
+    overlap: float = .25           # share of a part over which it blends with the next, in predictions
 
     def __post_init__(self):
-        for part, dataset in self.parts().items(): _require_described(part, dataset)
+        for part, dataset in self.parts().items():
+            _require_described(part, dataset)
+            _require_names(dataset, f'{self.name}, {part}')
         if self.target.labelled:
             raise InputError(f'{self.name}: the target must come without labels, `labelled=False`.')
         for part in ('source', 'test'):
             if not getattr(self, part).labelled:
                 raise InputError(f'{self.name}: the {part} images need labels.')
-        for part, dataset in self.parts().items(): _require_names(dataset, f'{self.name}, {part}')
 
     def __repr__(self):
         sizes = ' and '.join(f'{width}×{height}' for width, height in (self.source_size, self.target_size))
         return f'{self.name}: {len(self.space)} classes, source and target seen at {sizes}'
-
 
     def _repr_html_(self) -> str:
         rows = [Tr(Th(name), Td(repr(dataset))) for name, dataset in self.parts().items()]
@@ -68,9 +71,20 @@ class Task:
         also = {f'test {name}': dataset for name, dataset in self.also.items()}
         return dict(source=self.source, target=self.target, test=self.test) | also
 
-    def labelled(self, which: str) -> Dataset:
-        "The images whose labels are used for training: 'source', or 'oracle' for the target's own."
-        return self.oracle() if which == 'oracle' else self.source
+# %% ../../nbs/data/18_tasks.ipynb #labelled
+@patch
+def labelled(self: Task, which: str) -> Dataset:
+    "The images whose labels are used for training: 'source', or 'oracle' for the target's own."
+    return self.oracle() if which == 'oracle' else self.source
+
+# %% ../../nbs/data/18_tasks.ipynb #views
+def _views(task: Task) -> dict:
+    "How a network that is trained on a task sees pictures: `size`, or `window`, `scale` and `overlap`."
+    size, sizes = task.target_size, set(_picture_sizes(task.target))
+    if task.scale is not None: scale = task.scale, task.scale
+    elif len(sizes) != 1: return dict(size=size)
+    else: scale = tuple(seen/own for seen, own in zip(size, *sizes))
+    return dict(window=size, scale=scale, overlap=task.overlap)
 
 # %% ../../nbs/data/18_tasks.ipynb #with-classes
 def _with_classes(
@@ -232,20 +246,20 @@ def _isprs_task(source: str, target: str, data: str | Path) -> Task:
     first = _isprs(_data_folder(data, source), source)
     return _from_above(f'{source}-{target}', first, town, {}, test='test')
 
-# %% ../../nbs/data/18_tasks.ipynb #first-size
-def _first_size(scenes: Scenes) -> tuple[int, int]:
-    "(width, height) of the first image (where faults are noted, of a sound one), down to a multiple of 8."
-    first, *others = scenes.images
-    try: width, height = _image_size(first, scenes.bands, scenes.span)
-    except InputError:
-        sizes = [_size_or_none(path, scenes) for path in others] if _is_noting() else []
-        width, height = next(filter(None, sizes), (0, 0))
-        if not width: raise
-    return max(8, width//8*8), max(8, height//8*8)
+# %% ../../nbs/data/18_tasks.ipynb #usual-size
+_MOST = 2**21  # pixels of pictures that are seen whole
+_PART = 1024   # pixels, each side of a part of larger ones
 
-def _size_or_none(path: str, scenes: Scenes) -> tuple[int, int] | None:
-    "(width, height) of a picture, or None if it cannot be read."
-    with contextlib.suppress(InputError): return _image_size(path, scenes.bands, scenes.span)
+def _usual_size(
+    dataset: Scenes,
+    scale: float = 1.,     # pictures are resized by this factor first
+) -> tuple[int, int]:
+    "The median (width, height) of the pictures, at most a large part's, rounded up to multiples of 8."
+    sizes = _picture_sizes(dataset) or [dataset.size_of(0)]
+    sides = [round(statistics.median_high(side)*scale) for side in zip(*sizes)]
+    if sides[0]*sides[1] > _MOST: sides = [min(side, _PART) for side in sides]
+    width, height = (max(8, -(-side//8)*8) for side in sides)
+    return width, height
 
 # %% ../../nbs/data/18_tasks.ipynb #own-folders
 def _require_sides(data: Path):
@@ -259,6 +273,7 @@ def _own_folders(
     bands: tuple[int, int, int] | None = None,
     allow_unseen: bool = False,
     span: tuple[float, float] | None = None,  # of images of more than 8 bits; None: each domain's own
+    scale: float = 1.,                        # images are resized by this factor, and seen in parts
 ) -> Task:
     "Any two folders of images, with masks as classes.txt says for the source and the test images."
     if data is None:
@@ -276,8 +291,8 @@ def _own_folders(
     source, target = part('source'), part('target', masks=False)
     return Task(
         name='folders', space=space, source=source, target=target, test=part('test'),
-        source_size=_first_size(source), target_size=_first_size(target), protocols=tuple(space.protocols),
-        oracle=partial(part, 'target'), allow_unseen=allow_unseen)
+        source_size=_usual_size(source, scale), target_size=_usual_size(target, scale), scale=scale,
+        protocols=tuple(space.protocols), oracle=partial(part, 'target'), allow_unseen=allow_unseen)
 
 # %% ../../nbs/data/18_tasks.ipynb #require-drawable
 def _require_drawable(world: Path, size: tuple[int, int], images: int):
@@ -300,8 +315,8 @@ def _drawn(name: str, read: Callable, ensure: Callable, data, size, train, test)
 def _as_drawn(task: Task, name: str, size: tuple[int, int]) -> Task:
     "A task that was read in the format of a public one, as the drawn world that it is."
     protocols = task.protocols[:1]
-    return replace(task, name=name, source_size=size, target_size=size, protocols=protocols, game=False,
-                   allow_unseen=True, published={})
+    return replace(task, name=name, source_size=size, target_size=size, scale=None, protocols=protocols,
+                   game=False, allow_unseen=True, published={})
 
 @_checked(train=(1, 10**6), test=(1, 10**6))
 def streets(
@@ -391,6 +406,18 @@ def _require_task(name: str):
     "An `InputError` unless there is a task of that name."
     if name not in TASKS: raise InputError(f'no task "{name}".{_there_are(name, TASKS)}')
 
+def _in_parts(
+    task: Task,
+    window: tuple[int, int] | None,  # (width, height) of the parts; None: the task's own sizes
+    scale: float | None,             # images are resized by this factor; None: 1, if there is a `window`
+    overlap: float | None,           # in predictions; None: as the task has it
+) -> Task:
+    "The task with its images seen in parts, if that is asked for."
+    if overlap is not None: task = replace(task, overlap=overlap)
+    if window is None and scale is None: return task
+    sizes = {} if window is None else dict(source_size=tuple(window), target_size=tuple(window))
+    return replace(task, scale=scale or 1., **sizes)
+
 # %% ../../nbs/data/18_tasks.ipynb #read-skip
 def _read_skip(
     skip: str | Path | list[str] | None,  # paths, absolute or from `data`; or a file with one a line
@@ -410,9 +437,10 @@ def _skipping(skip: list[str], data: str | Path | None):
     if not skip: return contextlib.nullcontext()
     return _searching(skip=frozenset(os.path.abspath(os.path.join(data or '', name)) for name in skip))
 
-def _of_folders(name: str, given: dict, allow_unseen: bool) -> dict:
+# %% ../../nbs/data/18_tasks.ipynb #open-task
+def _of_folders(name: str, given: dict, allow_unseen: bool, scale: float | None) -> dict:
     "The arguments that only the task folders takes; an `InputError` if they are `given` for another."
-    if name == 'folders': return given | dict(allow_unseen=allow_unseen)
+    if name == 'folders': return given | dict(allow_unseen=allow_unseen, scale=scale or 1.)
     foreign = [what for what, value in given.items() if value is not None]
     if foreign: raise InputError(f'`{foreign[0]}` is chosen for the task folders, not for {name}.')
     return {}
@@ -425,11 +453,11 @@ def _open_task(name, data, size, draw, drawn, own: dict) -> Task:
         if name in _DRAWN_IN_PART: return open_task(data, drawn=drawn, draw=draw)
         return open_task(data) if draw else _find_drawn(name, data, size)
     task = open_task(data)
-    if size is not None: task = replace(task, source_size=tuple(size), target_size=tuple(size))
-    return task
+    if size is None: return task
+    return replace(task, source_size=tuple(size), target_size=tuple(size), scale=None)
 
 # %% ../../nbs/data/18_tasks.ipynb #find-task
-@_checked(classes=(2, 254))
+@_checked(classes=(2, 254), window=(32, 2**14), overlap=(0, .5), scale=(.001, 1000))
 def find_task(
     name: str,                            # one of `TASKS`
     data: str | Path | None = None,       # ROOT, which holds one folder per data set
@@ -441,15 +469,20 @@ def find_task(
     drawn: str | Path | None = None,      # for drawn scenes where `data` holds real images; None: `data`
     skip: str | Path | list[str] | None = None,  # files to leave out: paths from `data`, or a file of them
     span: tuple[float, float] | None = None,  # black and white of your own images of more than 8 bits
+    window: tuple[int, int] | None = None,  # (width, height) of the parts in which the network sees images …
+    scale: float | None = None,           # … that were resized by this factor; None: as the task has it
+    overlap: float | None = None,         # share of a part that blends with the next, at most .5; None: .25
 ) -> Task:
     "The task of that name, ready to be trained on."
     _require_task(name)
     if size is not None and min(size) < 32: raise InputError(f'`size` = {size}: 32×32 is the least.')
-    own = _of_folders(name, dict(bands=bands, span=span), allow_unseen)
+    if size is not None and (window is not None or scale is not None):
+        raise InputError('give `size`, to which whole images are resized, or `window` and `scale`; not both.')
+    own = _of_folders(name, dict(bands=bands, span=span), allow_unseen, scale)
     listed = _read_skip(skip, data)
     with _skipping(listed, data): whole = _open_task(name, data, size, draw, drawn, own)
     def oracle():
         with _skipping(listed, data): return whole.oracle()
     task = replace(whole, skipped=tuple(listed), oracle=oracle) if listed else whole
     if data is not None: task = replace(task, data=str(Path(data).absolute()))
-    return _with_classes(task, classes)
+    return _with_classes(_in_parts(task, window, scale, overlap), classes)

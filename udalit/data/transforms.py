@@ -103,19 +103,24 @@ class _Resize:
             changed[key] = tv_tensors.Mask(resize_label(sample[key], label_size))
         return {**sample, **changed}
 
-    def draw(self, generator: torch.Generator | None = None) -> tuple[int, int]:
-        "A size, from torch's random generator or another one."
+    def factor(self, generator: torch.Generator | None = None) -> float:
+        "A factor, from torch's random generator or another one."
         if isinstance(self.scales, tuple):
-            factor = torch.empty(()).uniform_(*self.scales, generator=generator).item()
-        else:
-            chances = torch.tensor(list(self.scales.values()))
-            factor = list(self.scales)[torch.multinomial(chances, 1, generator=generator).item()]
+            return torch.empty(()).uniform_(*self.scales, generator=generator).item()
+        chances = torch.tensor(list(self.scales.values()))
+        return list(self.scales)[torch.multinomial(chances, 1, generator=generator).item()]
+
+    def draw(self, generator: torch.Generator | None = None) -> tuple[int, int]:
+        "A size, likewise."
+        factor = self.factor(generator)
         return tuple(round(side*factor) for side in self.size)
 
 # %% ../../nbs/data/12_transforms.ipynb #keep-size
+_GREY = [124, 116, 104]  # RGB, 0 once it is normalised
+
 def _keep_size(size: tuple[int, int]) -> Callable:
-    "A step that crops or pads to `size` = (width, height)."
-    fill = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE}
+    "A step that crops or pads to `size` = (width, height), at a random place."
+    fill = {tv_tensors.Image: _GREY, tv_tensors.Mask: IGNORE}
     return v2.RandomCrop((size[1], size[0]), pad_if_needed=True, fill=fill)
 
 def _cropped(size: tuple[int, int]) -> Callable:
@@ -151,8 +156,36 @@ class _OwnSize(_Resize):
         size = max(self.size[0], round(width*factor)), max(self.size[1], round(height*factor))
         return self.resized(sample, size, size)
 
+# %% ../../nbs/data/12_transforms.ipynb #rescale
+class _Rescale(_Resize):
+    "Resize image and label by a factor, times one that is drawn for each sample; their shape stays."
+    def __init__(self, scale: float, scales=None):
+        super().__init__((1, 1), scales)
+        self.scale = scale
+
+    def __call__(self, sample: dict) -> dict:
+        factor = self.scale*self.factor() if self.scales else self.scale
+        height, width = sample.get('original', sample['image']).shape[-2:]
+        size = max(1, round(width*factor)), max(1, round(height*factor))
+        return self.resized(sample, size, size)
+
+# %% ../../nbs/data/12_transforms.ipynb #centred
+class _Middle:
+    "Crop or pad image and label to `size` = (width, height), around the middle."
+    def __init__(self, size: tuple[int, int]): self.size = size
+
+    def __call__(self, sample: dict) -> dict:
+        height, width = sample['image'].shape[-2:]
+        left, top = (width - self.size[0])//2, (height - self.size[1])//2
+        lack = [max(0, -left), max(0, -top)]  # of the padding, which is the same on both sides
+        lack += [max(0, self.size[0] - width - lack[0]), max(0, self.size[1] - height - lack[1])]
+        padded = v2.Pad(lack, fill={tv_tensors.Image: _GREY, tv_tensors.Mask: IGNORE})(sample)
+        def cropped(value): return F.crop(value, max(0, top), max(0, left), self.size[1], self.size[0])
+        return {key: cropped(value) if isinstance(value, tv_tensors.TVTensor) else value
+                for key, value in padded.items()}
+
 # %% ../../nbs/data/12_transforms.ipynb #preprocess
-@_checked
+@_checked(scale=(.001, 1000), place=('random', 'middle', 'whole'))
 class Preprocess:
     "Make a training or test sample of a scene: uint8 image (3, H, W), uint8 label (H, W), name."
     def __init__(self,
@@ -164,6 +197,8 @@ class Preprocess:
         alone: bool = False,        # zoom images alone: neither cropped nor padded, the label stays at `size`
         crop: tuple[int, int] | None = None,  # (width, height) of a random part; a smaller side stays whole
         own_size: bool = False,     # take the part from the image as it is, not resized
+        scale: float | None = None,  # keep images in shape: resized by this, then cropped or padded to `size`
+        place: str = 'random',      # with `scale`, where the part is: 'random', 'middle'; 'whole': no part
     ):
         if not resize_label and (flip or scales or crop):
             raise InputError('a label at its own size, `resize_label=False`, allows no `flip`, no `scales`, '
@@ -171,11 +206,19 @@ class Preprocess:
         if scales and crop: raise InputError('give `scales` or `crop`, not both.')
         if (alone and not scales) or (own_size and not crop):
             raise InputError('`alone` needs `scales`, and `own_size` needs a `crop`.')
+        if scale is None and place != 'random': raise InputError(f'`place` = {place!r} needs a `scale`.')
         self.size, self.alone = tuple(size), alone
-        if own_size: self.steps = [_OwnSize(crop)]
-        else: self.steps = [(_ZoomAlone if alone else _Resize)(size, scales, resize_label)]
-        if scales and not alone: self.steps.append(_keep_size(size))
-        if crop: self.steps.append(_cropped(crop if own_size else (min(a, b) for a, b in zip(size, crop))))
+        if crop and not own_size: crop = tuple(min(a, b) for a, b in zip(size, crop))
+        if scale is not None:
+            self.steps = [_Rescale(scale, None if alone else scales)]
+            if place == 'middle': self.steps.append(_Middle(crop or self.size))
+            if place == 'random': self.steps.append(_keep_size(crop or self.size))
+            if alone: self.steps.append(_ZoomAlone(size, scales))
+        else:
+            if own_size: self.steps = [_OwnSize(crop)]
+            else: self.steps = [(_ZoomAlone if alone else _Resize)(size, scales, resize_label)]
+            if scales and not alone: self.steps.append(_keep_size(size))
+            if crop: self.steps.append(_cropped(crop))
         if flip: self.steps.append(v2.RandomHorizontalFlip())
         if jitter: self.steps.append(_jitter(jitter))
         self.steps.append(_as_plain)

@@ -20,9 +20,10 @@ from fastcore.basics import patch
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torchvision import tv_tensors
 
-from ..core import InputError, writing
+from ..core import InputError, _checked, writing
 from .datasets import Scenes, _object
-from ..files import _explained, _image_size, _opening
+from .transforms import _GREY, _resize_image
+from ..files import _explained, _header_of, _image_size, _opening, _orientation
 from ..labels import IGNORE, IdTable, LabelSpace
 
 # %% ../../nbs/data/15_windows.ipynb #find-parts
@@ -88,7 +89,9 @@ def _decode_part(
 @lru_cache(1)
 def _read_whole(path: str, time: int) -> Image.Image:
     "A picture without parts."
-    with _explained(path), Image.open(path) as image: return image.copy()
+    with _explained(path), Image.open(path) as image:
+        image.load()
+        return image
 
 def _read_window(
     path: str | Path,
@@ -111,6 +114,21 @@ def _read_window(
                 window.paste(part, (column*width - left, row*height + first - top))
     return window
 
+# %% ../../nbs/data/15_windows.ipynb #reader
+def _part_reader(scenes: Scenes, i: int) -> Callable:  # box → (3, h, w) uint8
+    "How to read parts of the i-th picture of a data set."
+    path = scenes.images[i]
+    with _opening(path) as (image, tags):
+        plain = image is not None and _header_of(path, image, tags).plain and not scenes.bands
+        turned = tags is None and _orientation(image) != 1
+    if not plain or turned:
+        whole = scenes[i]['image'].as_subclass(torch.Tensor)
+        return lambda box: whole[:, box[1]:box[3], box[0]:box[2]]
+    def read(box):
+        part = np.array(_read_window(path, box).convert('RGB'))  # (h, w, 3)
+        return torch.from_numpy(part).permute(2, 0, 1)
+    return read
+
 # %% ../../nbs/data/15_windows.ipynb #cut
 def _starts(length: int, tile: int) -> list[int]:
     "Where tiles begin along a side, in pixels."
@@ -126,6 +144,60 @@ def _cut(
     width, height = min(tile, size[0]), min(tile, size[1])
     return [(left, top, left + width, top + height)
             for top in _starts(size[1], tile) for left in _starts(size[0], tile)]
+
+# %% ../../nbs/data/15_windows.ipynb #windows
+@dataclass(frozen=True)
+class _Windows:
+    "The windows in which a network sees pictures: `part` pixels of a picture, resized to `size`."
+    size: tuple[int, int]  # (width, height) that the network sees
+    part: tuple[int, int]  # (width, height) in the picture's own pixels
+    overlap: float = .25   # the share of a window's side over which it goes over into the next; at most half
+
+    def along(self, picture: tuple[int, int], side: int) -> list[tuple[int, torch.Tensor]]:
+        "Of the windows along the width (0) or the height (1) of a picture: where they begin; their shares."
+        return _shares(picture[side], self.part[side], round(self.part[side]*self.overlap))
+
+    def shown(self, pixels: torch.Tensor) -> torch.Tensor:
+        "What the network sees of a window (3, h, w): padded with grey to `part`, resized to `size`."
+        height, width = pixels.shape[-2:]
+        if (width, height) != self.part:
+            grey = torch.tensor(_GREY, dtype=pixels.dtype, device=pixels.device)[:, None, None]
+            pixels, seen = grey.repeat(1, *self.part[::-1]), pixels
+            pixels[:, :height, :width] = seen
+        return _resize_image(pixels, self.size)
+
+# %% ../../nbs/data/15_windows.ipynb #shares
+def _shares(length: int, tile: int, zone: int) -> list[tuple[int, torch.Tensor]]:
+    "Where windows begin along a side, and by how much each of their pixels counts, (tile,) float32."
+    starts, tile, place = _starts(length, tile), min(tile, length), torch.arange(length) + .5
+    windows, rise = [], torch.ones(length)
+    for start, after in zip(starts, starts[1:]):
+        seam, entered = (start + tile + after)/2, rise
+        rise = ((place - seam)/max(1, zone) + .5).clamp(0, 1)
+        fall, mended = 1 - rise, start + tile - after < zone
+        if mended: fall, rise = (2*fall - 1).clamp(min=0), (2*rise - 1).clamp(min=0)
+        windows.append((start, entered*fall))
+        if mended: windows.append((round(seam - tile/2), 1 - fall - rise))
+    windows.append((starts[-1], rise))
+    return [(start, share[start:start + tile]) for start, share in windows]
+
+# %% ../../nbs/data/15_windows.ipynb #find-windows
+@_checked(window=(1, 2**14), overlap=(0, .5), scale=(.001, 1000))
+def _find_windows(
+    size: tuple[int, int] | None = None,    # (width, height) to which whole pictures are resized
+    window: tuple[int, int] | None = None,  # (width, height) that a network sees at once; None: no windows
+    overlap: float = .25,                   # share of a window's side over which it goes over into the next
+    scale: float | tuple[float, float] = 1.,  # of a picture's pixels, across and down
+) -> _Windows | None:
+    "The windows that are asked for; None: none."
+    if window is None:
+        if scale != 1: raise InputError(f'`scale` = {scale}: windows are so resized; give `window`, too.')
+        return None
+    if size is not None:
+        raise InputError('give `size`, to which whole pictures are resized, or `window`; not both.')
+    factors = scale if isinstance(scale, tuple) else (scale, scale)
+    part = tuple(max(1, round(side/factor)) for side, factor in zip(window, factors))
+    return _Windows(tuple(window), part, overlap)
 
 # %% ../../nbs/data/15_windows.ipynb #owned
 def _owned(box: tuple, size: tuple[int, int], tile: int) -> tuple[int, int]:

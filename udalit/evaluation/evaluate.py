@@ -19,8 +19,9 @@ from ..data.datasets import _places, _require_described
 from ..files import _path_of, write_ids
 from ..data.loaders import test_loader
 from ..data.transforms import _as_plain, _resize_image, resize_label
+from ..data.windows import _find_windows, _Windows
 from ..labels import LabelSpace
-from ..predict import _label_map, _move
+from ..predict import _FAILS, _label_map, _move, _picture_labels, _taken_size
 from .metrics import Confusion, Protocol, Scores
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #sizing
@@ -29,13 +30,17 @@ class _Sizing:
     "A sample at the network's input size; its label at `label_size`; `wanted`, the (h, w) of its prediction."
     size: tuple[int, int] | None = None        # (width, height) of the image; None = as it is
     label_size: tuple[int, int] | None = None  # (width, height) of the label; None = as it is
+    windows: _Windows | None = None            # of images of another size than one of them, which stay
 
     def __call__(self, sample: dict) -> dict:
         image, label = sample['image'], sample.get('label')
         wanted = tuple((image if label is None else label).shape[-2:])
         if self.label_size: wanted = self.label_size[::-1]
-        if self.size: image = _resize_image(image, self.size)
-        resized = dict(image=image, name=sample['name'], wanted=wanted)
+        size, whole = self.size, True
+        if self.windows:
+            size, whole = self.windows.size, tuple(image.shape[:0:-1]) == self.windows.part
+        if size and whole: image = _resize_image(image, size)
+        resized = dict(image=image, name=sample['name'], wanted=wanted, whole=whole)
         if label is not None:
             resized['label'] = resize_label(label, self.label_size) if self.label_size else label
         return _as_plain(resized)
@@ -52,18 +57,40 @@ def predictions(
     batch_size: int = 1,                       # more than 1 only if all sizes agree
     workers: int = 0,
     progress: bool = True,
+    window: tuple[int, int] | None = None,     # (width, height) of what the network sees at once; None: all
+    overlap: float = .25,                      # share of a window over which it blends with the next
+    scale: float | tuple[float, float] = 1.,   # for windows, images are resized by this; or across and down
 ) -> Iterator[tuple[list[str], Tensor, Tensor | None]]:  # names, ids and labels (b, H, W) uint8
     "The model's label maps for a data set, batch by batch; the ids are on the model's device."
-    loader = test_loader(dataset, _Sizing(size, label_size), batch_size, workers)
+    windows = _find_windows(size, window, overlap, scale)
+    loader = test_loader(dataset, _Sizing(size, label_size, windows), batch_size, workers)
     with _progress_bar(total=len(dataset), desc='predict', unit='image', show=progress) as bar:
         for batch in loader:
             wanted = set(batch['wanted'])
             if len(wanted) > 1:
                 raise InputError(f'{batch["name"][0]}, …: labels of different sizes in one batch; '
                                  'give `batch_size=1`.')
-            ids = _label_map(model, batch['image'], wanted.pop(), scales, flip)
+            ids = _map_batch(model, batch['image'], wanted.pop(), all(batch['whole']), windows, scales, flip)
             yield batch['name'], ids, batch.get('label')
             bar.update(len(batch['name']))
+
+def _map_batch(model, images: Tensor, wanted: tuple, whole: bool, windows: _Windows | None, *views) -> Tensor:
+    "(b, H, W) ids at the `wanted` size, of images that the model sees `whole`, or else in windows."
+    if whole:
+        try: return _label_map(model, images, wanted, *views)
+        except _FAILS as error: _explain_size(model, images.shape[:1:-1], error)
+    found = torch.stack([_picture_labels(model, image, windows, *views) for image in images])
+    if found.shape[1:] == wanted: return found
+    return torch.stack([resize_label(ids, wanted[::-1]) for ids in found])
+
+# %% ../../nbs/evaluation/71_evaluate.ipynb #explain-size
+def _explain_size(model: nn.Module, size: tuple[int, int], error: Exception):
+    "Raise the error of a model on an image of (width, height); if that is for its size, as an `InputError`."
+    taken = None if isinstance(error, InputError) else _taken_size(model, size)
+    if taken in (None, tuple(size)): raise error
+    raise InputError(f'the network fails on an image of {size[0]}×{size[1]} pixels ({error}). It takes '
+                     f'{taken[0]}×{taken[1]}: give `window` = {taken}, to which images are padded, or '
+                     f'`size` = {taken}, to which they are resized.') from error
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #require-comparable
 def _require_comparable(model: nn.Module, dataset: Dataset):
@@ -104,15 +131,21 @@ def evaluate(
     checkpoint: str = 'last',                  # for the protocol's text only: 'last' or 'best',
     weights: str = 'not stated',               # what the network started from,
     seeds: int = 1,                            # and how many runs
+    window: tuple[int, int] | None = None,     # (width, height) of what the network sees at once; None: all
+    overlap: float = .25,                      # share of a window over which it blends with the next
+    scale: float | tuple[float, float] = 1.,   # for windows, images are resized by this; or across and down
 ) -> Scores:
     "Scores of `model` on `dataset`, with the protocol they were measured by. Source: ISIA-14"
     _require_comparable(model, dataset)
     if save is not None: _claim_maps(save, dataset)
     _move(model, device)
-    confusion = Confusion(len(dataset.space))
-    found = predictions(model, dataset, size, label_size, scales, flip, batch_size, workers, progress)
-    for names, ids, labels in found:
+    confusion, in_windows = Confusion(len(dataset.space)), 0
+    windows = _find_windows(size, window, overlap, scale)
+    views = scales, flip, batch_size, workers, progress, window, overlap, scale
+    for names, ids, labels in predictions(model, dataset, size, label_size, *views):
         confusion.update(ids, labels)
+        if windows and tuple(ids.shape[:0:-1]) != windows.part: in_windows += len(ids)
         if save is not None: _save_maps(save, names, ids, dataset.space)
-    protocol = Protocol(size, label_size, checkpoint, tuple(scales), flip, weights, seeds, len(dataset))
+    protocol = Protocol(size or window, label_size, checkpoint, tuple(scales), flip, weights, seeds,
+                        len(dataset), in_windows, overlap)
     return Scores(confusion.matrix(), dataset.space, protocol)

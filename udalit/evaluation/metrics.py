@@ -110,6 +110,8 @@ class Protocol:
     weights: str = 'not stated'                # what the network started from
     seeds: int = 1                             # how many runs the number is the mean of
     images: int | None = None                  # how many were compared
+    in_windows: int = 0                        # how many of them were seen in windows of the input size
+    overlap: float = .25                       # of these windows
 
     def __str__(self):
         parts = [f'input {_size_text(self.input_size)}', f'labels {_size_text(self.label_size)}',
@@ -117,6 +119,7 @@ class Protocol:
                  'with flip' if self.flip else 'no flip', f'initial weights {self.weights}',
                  f'{self.seeds} seed' if self.seeds == 1 else f'{self.seeds} seeds']
         if self.images is not None: parts.append(f'{self.images} images')
+        if self.in_windows: parts.append(f'{self.in_windows} in windows, {self.overlap:.0%} blended')
         return ' · '.join(parts)
 
 def _size_text(size: tuple[int, int] | None) -> str:

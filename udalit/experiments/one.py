@@ -12,27 +12,25 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..core import InputError, _checked, _claim, derive, _is_main, read_json, _require_apart
+from ..core import InputError, _checked, _claim, derive, digest, _is_main, read_json, _require_apart
 from ..core import _require_name
-from ..core import _require_space, write_json
+from ..core import _require_space, _tensors_digest, write_json
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
 from ..data.prepared import _open_prepared
-from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _with_classes
-from ..data.windows import _georeference, _write_geotiff
+from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _in_parts, _views
+from ..data.tasks import _with_classes
 from ..evaluation.evaluate import evaluate, predictions
 from ..evaluation.metrics import Scores
+from ..evaluation.predicted import _Predicted, _predict_pictures
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import _checkpoint_text, read_results, results_html, score_rows
 from ..evaluation.results import write_results
 from ..evaluation.show import confusion_picture, curves, panel
-from ..files import _path_of, write_ids, write_image
-from ..labels import colorize
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
 from ..methods.plans import Method, Restyle
 from ..methods.settings import Settings
@@ -62,6 +60,7 @@ def check_task(
     "Look at all files that a run on `task` would read; an `InputError` lists what is wrong."
     passed = {} if remember is None or not Path(remember).exists() else read_json(remember, _MARKS)
     reports, marks = _check_parts(task, oracle, translated, passed, full, progress)
+    for said in _size_warnings(task, reports): warnings.warn(said)
     if remember is not None: write_json(remember, passed | marks)
     return reports
 
@@ -78,6 +77,32 @@ def _check_parts(task: Task, oracle: bool, translated: Dataset | None, passed: d
         if not task.allow_unseen and reports[name]:
             _require_seen(reports[name], parts[name], counted, f'{task.name}, {name}')
     return reports, marks
+
+# %% ../../nbs/experiments/80_one.ipynb #size-warnings
+def _differ(size: tuple[int, int], usual: tuple[int, int]) -> bool:
+    "Do two sizes differ by more than a quarter in shape, or in the side of a square of their area?"
+    across, down = (a/b for a, b in zip(size, usual))
+    return any(max(ratio, 1/ratio) > 1.25 for ratio in (across/down, (across*down)**.5))
+
+def _size_warnings(task: Task, reports: dict) -> list[str]:
+    "What is to be said of pictures whose sizes differ from the usual one; in a test: from the target's."
+    warned = []
+    for name, report in reports.items():
+        if not report or not report.sizes: continue
+        alike = reports.get('target') if name.startswith('test') else report
+        usual = next(iter((alike or report).sizes or report.sizes))
+        odd = {size: count for size, count in report.sizes.items() if _differ(size, usual)}
+        if not odd: continue
+        seen = task.source_size if name in ('source', 'translated') else task.target_size
+        if task.scale is not None:
+            fate = f'None is squeezed: parts of {seen[0]}×{seen[1]} are seen, at scale {task.scale:g}.'
+        elif name.startswith('test'): fate = 'They are seen in windows, at the scale of training.'
+        else: fate = f'All are resized to {seen[0]}×{seen[1]}; with `window` they would keep their scale.'
+        width, height = next(iter(odd))
+        warned.append(f'{task.name}, {name}: {sum(odd.values())} of {report.images} pictures differ by more '
+                      f'than a quarter in shape or scale from the usual {usual[0]}×{usual[1]}, such as '
+                      f'{report.first[width, height]}, {width}×{height}. {fate}')
+    return warned
 
 # %% ../../nbs/experiments/80_one.ipynb #build
 def _build_network(
@@ -121,24 +146,24 @@ def _score_run(
 ) -> tuple[list[dict], Scores | None]:
     "Rows of results for all finished training stages, and the scores of the last one's last weights."
     rows, scores, about = [], None, run.about
-    shared = dict(workers=options.workers, progress=options.progress, weights=weights)
+    shared = dict(workers=options.workers, progress=options.progress, weights=weights) | _views(task)
     for stage in filter(run.finished, run.training):
         for checkpoint, scales, flip in _looks(settings):
             load_generator(network, run.weights(stage, checkpoint))
             views = dict(scales=scales, flip=flip, checkpoint=checkpoint, **shared)
             where = about['method'], stage, about['seed'], checkpoint
-            found, also = _score_sets(network, task, task.target_size, where, **views)
+            found, also = _score_sets(network, task, where, **views)
             if (scales, flip) == _ONCE: scores = found
             rows += also
     return rows, scores
 
-def _score_sets(network: nn.Module, task: Task, size: tuple, where: tuple, save=None, **views) -> tuple:
+def _score_sets(network: nn.Module, task: Task, where: tuple, save=None, **views) -> tuple:
     "The scores of the test set, and rows of results for it and for the further sets that the task has."
     method, stage, seed, checkpoint = where
-    scores = evaluate(network, task.test, size, save=save, **views)
+    scores = evaluate(network, task.test, save=save, **views)
     rows = score_rows(scores, method, task.name, stage, seed, checkpoint, task.protocols)
     for name, dataset in task.also.items():
-        found = evaluate(network, dataset, size, **views)
+        found = evaluate(network, dataset, **views)
         rows += score_rows(found, method, f'{task.name} {name}', stage, seed, checkpoint, task.protocols)
     return scores, rows
 
@@ -160,7 +185,7 @@ def _label_maps(
 ) -> list:       # of (H, W) predicted ids, at the images' own size
     "Predictions for the first test images."
     few = subset(task.test, indices=list(range(count)))
-    return [ids[0].cpu() for _, ids, _ in predictions(network, few, task.target_size, progress=False)]
+    return [ids[0].cpu() for _, ids, _ in predictions(network, few, progress=False, **_views(task))]
 
 def _draw(
     drawings: dict[str, Callable[[], Figure]],  # by the pictures' names
@@ -192,6 +217,14 @@ def _show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores
     pictures = _draw(drawings, run.folder/'pictures', Journal(run.folder))
     sections = [('Results', results_html(rows, str(scores.protocol))), *pictures.items()]
     html_report(run.folder/'report.html', f'{run.about["method"]} on {task.name}', sections)
+
+# %% ../../nbs/experiments/80_one.ipynb #report-run
+def _report_run(run: Run, network: nn.Module, task: Task, settings: Settings, weights: str, options) -> list:
+    "Score the finished stages; write results.csv and, when all are finished, the report. The rows."
+    rows, scores = _score_run(run, network, task, settings, weights, options)
+    if rows: rows = write_results(run.folder/'results.csv', rows)
+    if all(map(run.finished, run.training)): _show_run(run, network, task, rows, scores)
+    return rows
 
 # %% ../../nbs/experiments/80_one.ipynb #require-asked
 def _require_asked(
@@ -268,7 +301,8 @@ def _require_model(out: Path, about: dict):
     if not (out/'settings.json').exists() or not (out/'model.json').exists(): return
     def asked(about):
         network = {key: about.get(key) for key in ('backbone', 'weights', 'options')}
-        return network | dict(size=list(about['size']), classes=', '.join(about['space']['classes']))
+        return network | dict(size=list(about['size']), classes=', '.join(about['space']['classes']),
+                              overlap=about.get('overlap', .25))
     _compare(out, asked(_read_model(out/'model.json')), asked(about))
 
 # %% ../../nbs/experiments/80_one.ipynb #read-translated
@@ -300,13 +334,14 @@ def _begin(out, network, task, method, settings, seed, options, about):
         _begin_run(out, record, network)
         write_json(remember, passed | marks)
         write_json(out/'model.json', about)
-        _log_begin(out, reports, None if begun else about, options, accelerator.num_processes)
+        _log_begin(out, task, reports, None if begun else about, options, accelerator.num_processes)
     return accelerator
 
-def _log_begin(out: Path, reports: dict, new: dict | None, options: RunOptions, processes: int):
+def _log_begin(out: Path, task: Task, reports: dict, new: dict | None, options, processes: int):
     "The log's first lines: the data and, of a run that is `new`, its first weights and processes."
     for name, report in reports.items():
         Journal(out, echo=False).say(f'{name}: {report or "checked before"}')
+    for said in _size_warnings(task, reports): Journal(out, options.progress).warn(said)
     if new is None: return
     journal, started = Journal(out, options.progress), _initial_text(new['backbone'], new['weights'])
     say = journal.warn if started.startswith('RANDOM') else journal.say
@@ -331,13 +366,18 @@ def experiment(
     drawn: str | Path | None = None,      # scenes of a task that also has real images; None: `out`/data
     skip: str | Path | list[str] | None = None,  # files to leave out: paths from `data`, or a file of them
     span: tuple[float, float] | None = None,  # black and white of your own images of more than 8 bits
+    window: tuple[int, int] | None = None,  # (width, height) of the parts in which the network sees images …
+    scale: float | None = None,           # … that were resized by this factor; None: as the task has it
+    overlap: float | None = None,         # share of a part that blends with the next, at most .5; None: .25
     **changes,                            # of `Settings`, such as steps and batch_size
 ) -> list[dict]:                          # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
     data = out/'data' if data is None and task in DRAWN else data
     if isinstance(task, Task) and skip: raise InputError('`skip` is for `find_task`, which made the task.')
-    own = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span)
+    parts = dict(window=window, scale=scale, overlap=overlap)
+    if isinstance(task, Task): task = _in_parts(task, **parts)
+    own = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span) | parts
     which = dict(classes=classes, drawn=drawn or out/'data', own=own)
     parts = _prepare(method, task, data, seed, size, backbone, weights, out, options, **which, **changes)
     method, task, settings, network, about = parts
@@ -346,11 +386,7 @@ def experiment(
     run = _carry_out(network, task, method, settings, out, seed, options, accelerator)
     if not _is_main(): return []
     if reported: return read_results(out/'results.csv')
-    started = _initial_text(backbone, about['weights'])
-    rows, scores = _score_run(run, network, task, settings, started, options)
-    if rows: rows = write_results(out/'results.csv', rows)
-    if all(map(run.finished, run.training)): _show_run(run, network, task, rows, scores)
-    return rows
+    return _report_run(run, network, task, settings, _initial_text(backbone, about['weights']), options)
 
 # %% ../../nbs/experiments/80_one.ipynb #on-device
 def _on_device(loaded: tuple, device: str | None) -> tuple:
@@ -359,11 +395,21 @@ def _on_device(loaded: tuple, device: str | None) -> tuple:
     network, *rest = loaded
     return network.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')), *rest
 
-@_checked
 def _seen_as(about: dict) -> dict:
     "`bands` and `span`, as `folders` takes them, of the pictures that a run was trained on."
     return {name: None if about.get(name) is None else tuple(about[name]) for name in ('bands', 'span')}
 
+def _seen_in(about: dict, window: tuple | None, scale: float | None, overlap: float | None) -> dict:
+    "How a run's network is to see pictures, as `evaluate` takes it; None: as in training."
+    if 'scale' not in about and window is None and scale is None:  # there is no one scale of training
+        if overlap is not None: raise InputError(f'`overlap` = {overlap}: give `window` or `scale`, too.')
+        return dict(size=tuple(about['size']))
+    scale = tuple(about.get('scale', (1., 1.))) if scale is None else (scale, scale)
+    overlap = about.get('overlap', .25) if overlap is None else overlap
+    return dict(window=window or tuple(about['size']), scale=scale, overlap=overlap)
+
+# %% ../../nbs/experiments/80_one.ipynb #evaluate-run
+@_checked(window=(1, 2**14), overlap=(0, .5), scale=(.001, 1000))
 def evaluate_run(
     folder: str | Path,              # of a finished run
     data: str | Path | None = None,  # holds one folder per data set; None: where the run found it
@@ -375,14 +421,19 @@ def evaluate_run(
     device: str | None = None,       # 'cpu': leave a GPU alone
     workers: int = 0,                # processes that read data
     progress: bool = True,
+    window: tuple[int, int] | None = None,  # (width, height) of what the network sees at once, …
+    scale: float | None = None,      # … of images that were resized by this; None: both as in training
+    overlap: float | None = None,    # share of a window that blends with the next; None: as in the run
 ) -> tuple[list[dict], str]:         # rows of results, and how it was scored
     "Score a run's network on its task's test images."
     network, _, size = _on_device(load_run(folder, stage, checkpoint), device)
     run, about = open_run(folder), _read_model(Path(folder)/'model.json')
+    seen = _seen_in(about, window, scale, overlap)
     if data is None: data = about.get('data')
     if data is None:
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
     if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
+    if 'scale' in run.about: size = None  # it saw parts of images
     task = find_task(run.about['task'], data, size, draw=False, bands=_seen_as(about)['bands'],
                      classes=len(about['space']['classes']), drawn=about.get('drawn'),
                      skip=about.get('skip'))
@@ -391,12 +442,12 @@ def evaluate_run(
     if save is not None: _require_apart('save', save, read)
     where = run.about['method'], stage or run.training[-1], run.about['seed'], checkpoint
     scores, rows = _score_sets(
-        network, task, size, where, save, scales=scales, flip=flip, workers=workers, progress=progress,
+        network, task, where, save, scales=scales, flip=flip, workers=workers, progress=progress, **seen,
         checkpoint=checkpoint, weights=_initial_text(about['backbone'], about.get('weights', 'not stated')))
     return rows, str(scores.protocol)
 
 # %% ../../nbs/experiments/80_one.ipynb #predict-folder
-@_checked
+@_checked(window=(1, 2**14), overlap=(0, .5), scale=(.001, 1000))
 def predict_folder(
     folder: str | Path,                 # of a finished run
     images: str | Path,                 # folder of images, with sub-folders
@@ -406,27 +457,21 @@ def predict_folder(
     device: str | None = None,          # 'cpu': leave a GPU alone
     workers: int = 0,                   # processes that read data
     progress: bool = True,
+    window: tuple[int, int] | None = None,  # (width, height) of what the network sees at once, …
+    scale: float | None = None,         # … of images that were resized by this; None: both as in training
+    overlap: float | None = None,       # share of a window that blends with the next; None: as in the run
 ):
-    "Write an id map and a colour map for every image of a folder."
-    out, kinds = Path(out), ('ids', 'colours')
+    "Write an id map and a colour map for every image of a folder; goes on where it stopped."
+    out = Path(out)
     _require_apart('out', out, [images, Path(folder)/'stages'])
-    network, space, size = _on_device(load_run(folder), device)
+    network, space, _ = _on_device(load_run(folder), device)
     about = _read_model(Path(folder)/'model.json')
+    how = _seen_in(about, window, scale, overlap)
     seen = folders(images, classes=space, **_seen_as(about))
     if seen.skipped: warnings.warn(f'left out: {seen.skipped}')
-    for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
-    places = {name: _georeference(path) for name, path in zip(seen.names, seen.images)}
-    endings = {name: '.tif' if place else '.png' for name, place in places.items()}
-    _claim('out', out, [_path_of(name, kind, endings[name]).as_posix() for name in places for kind in kinds])
-    views = dict(scales=scales, flip=flip, workers=workers, progress=progress)
-    for names, ids, _ in predictions(network, seen, size, **views):
-        for name, one in zip(names, ids.cpu().numpy()):
-            pixels = dict(ids=one.astype(np.uint8), colours=colorize(one, space))
-            for kind in kinds:
-                _save_prediction(_path_of(name, out/kind, endings[name]), pixels[kind], places[name])
-
-def _save_prediction(path: Path, pixels: np.ndarray, place):
-    "Write training ids (h, w) or colours (h, w, 3), uint8; where they lie on Earth is said if it is known."
-    if place: _write_geotiff(path, pixels, place)
-    elif pixels.ndim == 2: write_ids(path, pixels)
-    else: write_image(path, pixels)
+    for place in (out, out/'ids', out/'colours'): _require_apart('out', place, _places(seen))
+    predicted, views = _Predicted(seen, out), dict(scales=scales, flip=flip)
+    files = [file for i in range(len(seen)) for file in predicted.files(i)]
+    _claim('out', out, ['predicted.json', *files])
+    made = digest([_tensors_digest(network.state_dict()), views, how, space.palette, _seen_as(about)])
+    _predict_pictures(network, predicted, how, made, workers, progress, **views)

@@ -53,6 +53,7 @@ def table(
     weights: str | Path | None = None,
     options: RunOptions = RunOptions(),
     bands=None, allow_unseen=False, classes: int | None = None, skip=None, span=None,
+    window: tuple[int, int] | None = None, scale: float | None = None, overlap: float | None = None,
     **changes,
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
@@ -61,9 +62,8 @@ def table(
     _require_methods(methods, task, out, seeds[0], backbone, options)  # before any data are drawn
     if task in DRAWN: data = data or out/'data'
     which = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span, drawn=out/'data')
-    found = partial(find_task, data=data, size=size, **which)
-    late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)
-    if not late: task = found(task)
+    found = partial(find_task, data=data, size=size, window=window, scale=scale, overlap=overlap, **which)
+    if not isinstance(task, Task) and task not in (*DRAWN, *_DRAWN_IN_PART): task = found(task)
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task): task = found(task)

@@ -27,7 +27,7 @@ from ..core import _tensors_digest, write_json
 from ..data.datasets import _places, fingerprint, _require_all_seen
 from ..data.loaders import _require_sample
 from ..data.prepared import _open_prepared, _require_recipe
-from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART
+from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _views
 from ..labels import IGNORE
 from ..losses.terms import Setup
 from ..methods.catalogue import method_on
@@ -39,7 +39,7 @@ from ..nets.batchnorm import set_batchnorm
 from ..nets.generators import Maps, _require_generator
 from ..nets.translators import Translator
 from ..nets.weights import load_generator, read_weights, save_generator
-from ..predict import _device_of, _evaluating
+from ..predict import _blank, _FAILS, _taken_size
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
 from .folder import _read_done, _require_free, _require_unchanged
 from .identity import _Request, stage_records
@@ -91,16 +91,24 @@ def _require_fit(
 
 # %% ../../nbs/runs/67_fit.ipynb #blank-maps
 def _blank_maps(network: nn.Module, task: Task) -> Maps:
-    "What the network makes of a blank target image; an `InputError` if it cannot take one."
-    width, height = task.target_size
-    weight = next(network.parameters(), torch.zeros(()))
-    blank = torch.zeros(1, 3, height, width, device=_device_of(network), dtype=weight.dtype)
-    try:
-        with torch.inference_mode(), _evaluating(network): return network(blank)
-    except InputError:
-        raise
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise InputError(f'the network fails on an image of {width}×{height} pixels: {error}') from error
+    "What the network makes of a blank target image; an `InputError` if it fails on one of a domain's size."
+    for size in (task.source_size, task.target_size):
+        try:
+            maps = _blank(network, size)
+        except InputError:
+            raise
+        except _FAILS as error:
+            taken, advice = _taken_size(network, size), ''
+            if taken: advice = f' It takes {taken[0]}×{taken[1]}: give that as `size`.'
+            raise InputError(f'the network fails on an image of {size[0]}×{size[1]} pixels: {error}.{advice}'
+                             ) from error
+    return maps
+
+def _fitted(network: nn.Module, task: Task) -> Task:
+    "The task; where parts of images are seen, their sizes are rounded up to what the network takes."
+    if task.scale is None or not isinstance(network, nn.Module): return task
+    sizes = [_taken_size(network, size) or size for size in (task.source_size, task.target_size)]
+    return replace(task, source_size=sizes[0], target_size=sizes[1])
 
 # %% ../../nbs/runs/67_fit.ipynb #require-place
 def _read_places(task: Task, own: Path) -> list[str]:
@@ -236,7 +244,8 @@ def _describe_run(request: _Request) -> dict:
                 processes=request.processes, settings=asdict(request.settings),
                 training=[s.name for s in method.segmenting],
                 plan={s.name: _describe_stage(s, method.arguments) for s in method.stages},
-                stages=stage_records(request), udalit=udalit.__version__)
+                stages=stage_records(request), udalit=udalit.__version__,
+                **({} if task.scale is None else dict(scale=task.scale)))
 
 def _network_line(network: nn.Module) -> str:
     "Its name and size."
@@ -298,6 +307,7 @@ def _describe_model(network: nn.Module, task: Task) -> dict:
     about = recipe | dict(size=task.target_size, weights='as they came', data=task.data,
                           space={name: getattr(task.space, name) for name in names})
     read = {name: getattr(task.target, name, None) for name in ('bands', 'span')}
+    read |= {name: _views(task).get(name) for name in ('scale', 'overlap')}
     if task.skipped: read['skip'] = list(task.skipped)
     return about | {name: value for name, value in read.items() if value is not None}
 
@@ -401,6 +411,7 @@ def fit(
     method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
     if settings is None: settings = _own_settings(method, network)
     if options.prepared is not None: task = _open_prepared(task, options.prepared)
+    task = _fitted(network, task)
     _require_fit(network, task, method, settings, out)
     _stages_until(method, options.until)
     accelerator = _new_accelerator(options)

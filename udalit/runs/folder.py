@@ -265,7 +265,8 @@ _SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], t
               protocols=dict[str, list[int]])
 _MODEL = {'backbone': str | None, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
           'weights?': str, 'data?': str | None, 'drawn?': str, 'bands?': tuple[int, int, int],
-          'span?': tuple[float, float], 'skip?': list[str]}
+          'span?': tuple[float, float], 'skip?': list[str], 'scale?': tuple[float, float],
+          'overlap?': float}
 
 def _load_space(about: dict) -> LabelSpace:
     "The label space that a model.json describes."
@@ -282,6 +283,10 @@ def _read_model(path: Path) -> dict:
         raise InputError(f'{path}: bands or span are not those of a picture. {_MEND}')
     if not all(1 <= side <= 2**14 for side in about['size']):
         raise InputError(f'{path}: size is {about["size"]}, where 1 to {2**14} pixels belong. {_MEND}')
+    if not all(.001 <= factor <= 1000 for factor in about.get('scale', ())):
+        raise InputError(f'{path}: scale is {about["scale"]}, where factors of 0.001 to 1000 belong. {_MEND}')
+    if not 0 <= about.get('overlap', 0) <= .5:
+        raise InputError(f'{path}: overlap is {about["overlap"]}, where 0 to 0.5 belongs. {_MEND}')
     if not all(0 <= value < 256 for colour in space.palette for value in colour):
         raise InputError(f'{path}: space.palette holds no colours. {_MEND}')
     return about

@@ -120,7 +120,8 @@ def _describe_data(task: Task, which: str) -> dict:
     "The images of 'source', 'oracle', or 'unlabelled' (the target's)."
     dataset = task.target if which == 'unlabelled' else task.labelled(which)
     size = task.source_size if which == 'source' else task.target_size
-    return dict(images=len(dataset), size=list(size), fingerprint=fingerprint(dataset))
+    parts = {} if task.scale is None else dict(scale=task.scale, overlap=task.overlap)
+    return dict(images=len(dataset), size=list(size), fingerprint=fingerprint(dataset)) | parts
 
 def _describe_space(space: LabelSpace) -> dict:
     "The classes, and which of them are things."

@@ -26,6 +26,7 @@ from ..core import write_json, writing
 from ..data.datasets import _classes_present, subset
 from ..data.loaders import _ClassBalanced, endless_loader, _shuffled, test_loader
 from ..data.tasks import Task
+from ..data.windows import _Windows
 from ..data.transforms import Preprocess, preprocess
 from ..losses.terms import Setup
 from ..methods.plans import Method, PseudoLabel, Rank, Restyle, Split, Take, Train
@@ -147,8 +148,8 @@ def _batch_pairs(
     task, accelerator = context.task, context.accelerator
     rank, world = accelerator.process_index, accelerator.num_processes
     seen = start*settings.accumulate*settings.batch_size*world
-    def stream(domain, dataset, size, order=_shuffled):
-        transform = preprocess(size, settings.preprocessing, domain, task.target_size)
+    def stream(domain, dataset, size, scale=task.scale, order=_shuffled):
+        transform = preprocess(size, settings.preprocessing, domain, task.target_size, scale=scale)
         seed = derive(_seed_of(stage, context.seed), stage.name, domain)
         return endless_loader(dataset, transform, settings.batch_size, seed, seen,
                               context.options.workers, rank, world, order)
@@ -156,8 +157,11 @@ def _batch_pairs(
     if stage.source is not None:
         labelled = _labelled_images(context, stage.source, views)
         of_source = stage.source == 'source' or isinstance(context.find(stage.source), Restyle)
-        order = _epoch_order(context, stage, labelled, settings.sampling)
-        source = stream('source', labelled, task.source_size if of_source else task.target_size, order)
+        order, scale = _epoch_order(context, stage, labelled, settings.sampling), task.scale
+        painted = isinstance(context.find(stage.source), Restyle)
+        if scale and painted and not isinstance(labelled, _TranslatedScenes): scale = 1.  # painted at it
+        size = task.source_size if of_source else task.target_size
+        source = stream('source', labelled, size, scale, order)
     if stage.target is not None:
         target = stream('target', _target_images(context, stage.target), task.target_size)
     return zip(source, target)
@@ -235,7 +239,12 @@ def _judge(network: nn.Module, context: _StageContext) -> float:  # in [0, 1], l
     "Mean entropy of the prediction on a fixed part of the unlabelled target images."
     task, options = context.task, context.options
     few = subset(task.target, min(options.judged, len(task.target)), seed=0)
-    return mean_entropy(network, test_loader(few, Preprocess(task.target_size), workers=options.workers))
+    return mean_entropy(network, test_loader(few, _shown(task, 'middle'), workers=options.workers))
+
+def _shown(task: Task, place: str) -> Preprocess:
+    "Target images as the network sees them: whole; or in parts, of which this is the one at `place`, or all."
+    if task.scale is None: return Preprocess(task.target_size)
+    return Preprocess(task.target_size, scale=task.scale, place=place)
 
 @patch
 def is_check(self: _Training, step: int) -> bool:
@@ -343,11 +352,15 @@ def _pseudo_stage(stage: PseudoLabel, context: _StageContext):
     if not context.is_main: return
     task, folder, options = context.task, context.run.stage(stage.name), context.options
     about = dict(model=model, size=list(task.target_size))
-    manifest = label_set(network, task.target, Preprocess(task.target_size), folder, about, stage.portion,
+    manifest = label_set(network, task.target, _shown(task, 'whole'), folder, about, stage.portion,
                          stage.cap, stage.adaptive, stage.upsample, stage.keep, stage.reading,
-                         workers=options.workers, progress=options.progress)
+                         workers=options.workers, progress=options.progress, windows=_label_windows(task))
     kept = f'{manifest["kept_percent_all"]} % of the pixels kept'
     _finish_stage(stage, context, kept, images=manifest['images'])
+
+def _label_windows(task: Task) -> _Windows | None:
+    "The windows in which target images are labelled, once they have the scale of training; None: whole."
+    return None if task.scale is None else _Windows(task.target_size, task.target_size, task.overlap)
 
 # %% ../../nbs/runs/65_stages.ipynb #split-stage
 def _split_stage(stage: Split, context: _StageContext):
@@ -355,9 +368,10 @@ def _split_stage(stage: Split, context: _StageContext):
     network, _ = _trained_network(context, context.find(stage.labels).model)
     if not context.is_main: return
     thresholds = _read_manifest(context.run.stage(stage.labels), len(context.task.space))
-    manifest = split_set(network, context.task.target, Preprocess(context.task.target_size),
-                         context.run.stage(stage.name), thresholds, stage.alpha,
-                         workers=context.options.workers, progress=context.options.progress)
+    task, options = context.task, context.options
+    manifest = split_set(network, task.target, _shown(task, 'whole'), context.run.stage(stage.name),
+                         thresholds, stage.alpha, workers=options.workers, progress=options.progress,
+                         windows=_label_windows(task))
     easy = manifest['easy']
     _finish_stage(stage, context, f'{100*easy:.1f} % of the pixels are easy', easy=easy)
 
@@ -412,7 +426,7 @@ def _restyle_stage(stage: Restyle, context: _StageContext):
     translator = translator.to(context.accelerator.device)
     folder = context.run.stage(stage.name)
     painted = restyle_set(translator, task.source, task.source_size, folder, workers=options.workers,
-                          progress=options.progress)
+                          progress=options.progress, scale=task.scale)
     _finish_stage(stage, context, f'{len(painted)} images painted', images=len(painted))
 
 # %% ../../nbs/runs/65_stages.ipynb #require-translated
