@@ -94,7 +94,7 @@ _FACTORS = _MIXER.integers(1, 2**63, 3*_SIDE**2, dtype=np.uint64)
 def _sketch(
     picture: np.ndarray,  # (h, w, 3) uint8
     every: int,           # one window of so many is a landmark
-    most: int = 256,      # landmarks
+    most: int = 512,      # landmarks
 ) -> np.ndarray:          # (n, 3) int64: what the window holds, in a number; its left; its top
     "The landmarks of a picture."
     if min(picture.shape[:2]) < _SIDE: return np.zeros((0, 3), np.int64)
@@ -610,12 +610,12 @@ def _look_at_parts(
     return parts
 
 def _landmark_rate(datasets: list[Scenes]) -> int:
-    "So many pixels to a landmark that the smallest of the sets' first pictures has 64."
+    "So many pixels to a landmark that the smallest of the sets' first pictures has 128."
     areas = []
     for dataset in datasets:
         try: areas.append(dataset.read_picture(0)[..., 0].size)
         except InputError: continue  # it will be found
-    return max(1, min(areas, default=64)//64)
+    return max(1, min(areas, default=0)//128)
 
 # %% ../../nbs/data/19_doctor.ipynb #compared
 def _compared(parts: dict[str, _Part], task: Task) -> list[tuple[str, str, str]]:
