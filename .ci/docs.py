@@ -152,7 +152,10 @@ def build(files, cfg):
     same = dict(site=cfg.title, version=cfg.version, versions=versions, repo=cfg.git_url)
     for o in files:
         around = dict(root=path_to(Path('.'), made[o]), menu=menu(files, listed, o, made))
-        to_html(texts[o], OUT/made[o], **heads[o], **same, **around, **neighbours(files, listed, o, made))
+        around |= neighbours(files, listed, o, made)
+        path = f'nbs/{o.as_posix()}'
+        if o.suffix == '.ipynb': around |= dict(path=path, notebook=f'{cfg.git_url}/blob/{cfg.branch}/{path}')
+        to_html(texts[o], OUT/made[o], **heads[o], **same, **around)
         finish(OUT/made[o])
     anchors = {(OUT/made[o]).resolve(): Page(OUT/made[o]).ids for o in files}
     for o in files: localise(OUT/made[o], o, made, cfg.doc_host+cfg.doc_baseurl, anchors)

@@ -3,7 +3,7 @@ and a gallery of the notebooks' pictures."""
 import ast, base64, html, re, shutil
 
 import yaml
-from prepared import LIB, PROC, has_picture, notebook_of, options_of, read, source_of
+from prepared import LIB, PROC, assigned_names, has_picture, notebook_of, options_of, read, source_of
 
 def write_listings(notebooks):
     "All of `LISTINGS`; `notebooks` in the order of the menu."
@@ -123,20 +123,25 @@ def linked_row(row):
     return [f'[`{name}`]({place})', about]
 
 def public_names(module):
-    "[(name, its place in the docs, its docstring's first sentence), …] of a module's `__all__`."
-    text = module.read_text(encoding='utf-8')
+    "[(name, its place in the docs, what it is), …] of a module's `__all__`."
+    nodes = ast.parse(module.read_text(encoding='utf-8')).body
     page = notebook_of(module)
     if page is None: return []
-    nodes = ast.parse(text).body
-    listed = next(ast.literal_eval(o.value) for o in nodes if isinstance(o, ast.Assign) and o.targets[0].id == '__all__')
+    values = {name: o.value for o in nodes if isinstance(o, (ast.Assign, ast.AnnAssign)) for name in assigned_names(o)}
     defined = {o.name: o for o in nodes if isinstance(o, (ast.FunctionDef, ast.ClassDef))}
-    anchored = {name for cell in read(PROC/page)['cells'] for name in re.findall(r'show_doc\((\w+)', source_of(cell))}
-    return [(name, page+(f'#{name.lower()}' if name in anchored else ''), first_sentence(defined.get(name))) for name in listed]
+    return [(name, f'{page}#{name.lower()}', first_sentence(defined[name])) if name in defined else
+            (name, f'{page}#{name}', kind_of(values[name])) for name in ast.literal_eval(values['__all__'])]
 
 def first_sentence(node):
-    doc = (ast.get_docstring(node) or '') if node else ''
-    sentence = re.split(r'(?<=[.;])\s', doc.split('Source:')[0].strip())[0].rstrip('.;')
-    return ' '.join(sentence.split()).replace('|', '\\|')
+    doc = (ast.get_docstring(node) or '').split('Source:')[0].strip()
+    return ' '.join(re.split(r'(?<=[.;])\s', doc)[0].rstrip('.;').split()).replace('|', '\\|')
+
+def kind_of(value):
+    "What a constant is, from its expression."
+    if isinstance(value, ast.Constant): return f'`{value.value!r}`'
+    if isinstance(value, (ast.Dict, ast.DictComp)): return 'a table, by name'
+    if isinstance(value, ast.Call): return f'a constant, made by `{ast.unparse(value.func)}`'
+    return 'a constant'
 
 # Pictures
 

@@ -11,6 +11,7 @@ EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA))\
 SOURCE = re.compile(r'Source: [^\n]*')
 LINKED = re.compile(r'\[(`[^`\n]+`)\]\([^()\s]*\)')
 MADE_FROM = re.compile(r'File to edit: (?:\.\./)+nbs/(\S+\.ipynb)')
+CELL = re.compile(r'# %% \S+ #(\S+)')  # which cell the following lines of a module come from
 QUOTED = rf'(?<!\[)`{EQUATION}`'
 SHOWN = re.compile(r'```python\n.*?```\n', re.S)  # the signature in what nbdev shows of a definition
 
@@ -30,6 +31,7 @@ def prepare(page, module):
     nb = read(PROC/page)
     cite(nb, page)
     show_source(nb, module)
+    if module: anchor_constants(nb, read(NBS/page), module)
     undescribed = describe_pictures(nb)
     write(PROC/page, nb)
     return [f'{page.as_posix()}: the picture of cell {name} has no sentence of its own above it: add `#| fig-alt: …`'
@@ -120,6 +122,29 @@ def class_introduction(node, text):
     return '\n'.join(parts)
 
 def dedented(text): return re.sub(r'^    ', '', text, flags=re.M)
+
+def anchor_constants(nb, written, module):
+    "An anchor for each public constant of a module, where the cell that makes it stands, or would if it were shown."
+    order = [cell['id'] for cell in written['cells']]
+    for name,made_by in constants(module.read_text(encoding='utf-8')).items():
+        kept = [cell['id'] for cell in nb['cells']]
+        after = next((o for o in order[order.index(made_by):] if o in kept), None)
+        place = kept.index(after) if after else len(kept)
+        nb['cells'].insert(place, dict(cell_type='markdown', id=f'{name}-anchor', metadata={}, source=f'[]{{#{name}}}'))
+
+def constants(text):
+    "The cell that makes each public constant of a module, by the constant's name."
+    cells = {i: found[1] for i,line in enumerate(text.splitlines(), 1) if (found := CELL.match(line))}
+    made = {}
+    for node in ast.parse(text).body:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)): continue
+        names = [name for name in assigned_names(node) if name.isupper() and name[0] != '_']
+        made |= {name: cells[max(i for i in cells if i < node.lineno)] for name in names}
+    return made
+
+def assigned_names(node):
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return [o.id for o in ast.walk(target) if isinstance(o, ast.Name)]
 
 # Pictures in words
 
