@@ -455,7 +455,7 @@ def _list_problems(name: str, problems: list[InputError], total: int, limit: int
     "One message for many problems."
     if len(problems) == 1: return str(problems[0])
     lines = [f'{name}: {len(problems)} of {total} scenes cannot be used:', *map(str, problems[:limit])]
-    if len(problems) > limit: lines.append(f'… and {len(problems) - limit} more')
+    if len(problems) > limit: lines.append(f'… and {len(problems) - limit} more; `udalit check` names all')
     return '\n  '.join(lines)
 
 # %% ../../nbs/data/11_datasets.ipynb #report
