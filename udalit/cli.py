@@ -424,20 +424,21 @@ def _evaluate(
     window: str = None,        # WxH: what the network sees of a picture at once; default: as in training
     scale: float = None,       # pictures are resized by this factor before; default: as in training
     overlap: float = None,     # share of a window that blends with the next; default: as in the run
+    network: str = None,       # of a run with a network of your own: what builds it, my_nets.py:make
 ):
     "Score a run's network on its task's test images."
     from udalit.evaluation.results import results_text
     from udalit.experiments.one import evaluate_run
     views = dict(scales=_parse_scales(scales), flip=flip)
     where = dict(save=save, device=device, workers=workers, window=_parse_size(window, '--window'),
-                 scale=scale, overlap=overlap)
+                 scale=scale, overlap=overlap, network=network)
     rows, protocol = evaluate_run(folder, data, stage, checkpoint, **views, **where)
     print(results_text(rows, protocol))
 
 # %% ../nbs/85_cli.ipynb #predict
 def _predict(
     folder: str,               # of a finished run
-    images: str,               # folder of images, with sub-folders
+    images: str,               # an image, or a folder of images, with sub-folders
     out: str = 'predictions',  # folder; gets ids/ and colours/, a PNG for each image
     scales: str = '1',         # test sizes, such as 0.7,1,1.3
     flip: bool = False,        # also look at the mirrored image
@@ -446,16 +447,30 @@ def _predict(
     window: str = None,        # WxH: what the network sees of a picture at once; default: as in training
     scale: float = None,       # pictures are resized by this factor before; default: as in training
     overlap: float = None,     # share of a window that blends with the next; default: as in the run
+    network: str = None,       # of a run with a network of your own: what builds it, my_nets.py:make
 ):
     "Write an id map and a colour map for every image of a folder; goes on where it stopped."
     from udalit.experiments.one import predict_folder
-    seen = dict(window=_parse_size(window, '--window'), scale=scale, overlap=overlap)
-    predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers, **seen)
-    print(f'{out}/ids and {out}/colours written')
+    seen = dict(window=_parse_size(window, '--window'), scale=scale, overlap=overlap, network=network)
+    begun = time.monotonic()
+    count = predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers, **seen)
+    print(f'{out}/ids and {out}/colours: {count} images, {time.monotonic() - begun:.0f} s')
+
+def _report(
+    folder: str,          # of a run
+    data: str = None,     # folder that holds one folder per data set; default: where the run found it
+    network: str = None,  # of a run with a network of your own: what builds it, my_nets.py:make
+    device: str = None,   # cpu: leave a GPU alone
+    workers: int = 0,     # processes that read data
+):
+    "Score a run that was made in Python: results, pictures and a report in its folder."
+    from udalit.experiments.one import report_run
+    rows = report_run(folder, data, network, device, workers)
+    _print_results(rows, '', Path(folder))
 
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
                 prepare=_prepare, run=_run, table=_table, evaluate=_evaluate, predict=_predict,
-                export=_export, profile=_profile)
+                report=_report, export=_export, profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
@@ -477,6 +492,7 @@ _EXAMPLES = dict(
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions\n'
             '  udalit predict runs/roofs orthophotos --window 1024x1024 --overlap 0.5 --scale 0.5',
+    report='udalit report runs/mine --network my_nets.py:make',
     export='udalit export runs/streets --out streets.onnx\n'
            '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
