@@ -479,16 +479,18 @@ def _strange(parts: dict[str, _Part]) -> Iterator[tuple[str, str, str]]:
                 yield 'shares', _folder_of(part, 'label'), what
         if not part.tiled: yield from _odd_sizes(part)
 
+def _differ(size: tuple[int, int], usual: tuple[int, int]) -> bool:
+    "Do two sizes differ by more than a quarter in shape, or in the side of a square of their area?"
+    across, down = (a/b for a, b in zip(size, usual))
+    return any(max(ratio, 1/ratio) > 1.25 for ratio in (across/down, (across*down)**.5))
+
 def _odd_sizes(part: _Part) -> Iterator[tuple[str, str, str]]:
     "Pictures whose scale or shape differs from most by more than a quarter."
     sizes = np.array([seen.size for seen in part.seen if seen.size], float).reshape(-1, 2)
     if not len(sizes): return
     width, height = np.median(sizes, 0)
     for seen in part.seen:
-        if not seen.size: continue
-        shape = seen.size[0]*height/(seen.size[1]*width)
-        scale = (seen.size[0]*seen.size[1]/(width*height))**.5
-        if not all(.8 <= ratio <= 1.25 for ratio in (shape, scale)):
+        if seen.size and _differ(seen.size, (width, height)):
             yield 'scale', seen.image, f'{seen.size[0]}×{seen.size[1]}, most are {width:.0f}×{height:.0f}'
 
 # %% ../../nbs/data/19_doctor.ipynb #diagnosis

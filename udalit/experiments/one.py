@@ -21,6 +21,7 @@ from ..core import InputError, _checked, _claim, derive, digest, _is_main, read_
 from ..core import _require_name
 from ..core import _require_space, _tensors_digest, write_json
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
+from ..data.doctor import _differ
 from ..data.prepared import _open_prepared
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _in_parts, _views
 from ..data.tasks import _with_classes
@@ -80,11 +81,6 @@ def _check_parts(task: Task, oracle: bool, translated: Dataset | None, passed: d
     return reports, marks
 
 # %% ../../nbs/experiments/80_one.ipynb #size-warnings
-def _differ(size: tuple[int, int], usual: tuple[int, int]) -> bool:
-    "Do two sizes differ by more than a quarter in shape, or in the side of a square of their area?"
-    across, down = (a/b for a, b in zip(size, usual))
-    return any(max(ratio, 1/ratio) > 1.25 for ratio in (across/down, (across*down)**.5))
-
 def _size_warnings(task: Task, reports: dict) -> list[str]:
     "What is to be said of pictures whose sizes differ from the usual one; in a test: from the target's."
     warned = []
