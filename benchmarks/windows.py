@@ -3,6 +3,7 @@
     python benchmarks/windows.py                  # on the GPU, if there is one; else on the CPU
     python benchmarks/windows.py --device cpu
     python benchmarks/windows.py --size 1500x900  # a rehearsal
+    python benchmarks/windows.py --network one    # one convolution: the work and memory around a network
 
 A child process labels the picture, as `udalit predict` does, and is killed without warning after a third of
 its blocks. A second one goes on to the end. Some pixels are then labelled by hand, from the windows that show
@@ -22,6 +23,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from udalit.data.datasets import folders
 from udalit.data.windows import _find_windows, _part_reader
@@ -47,16 +49,17 @@ def draw(folder: Path, size: tuple[int, int], ending: str):
     Image.fromarray(picture).save(folder/f'large.{ending}', **how)
 
 
-def network(device: str):
+def network(name: str, device: str) -> nn.Module:
     "An untrained network of 19 classes, the same each time."
     torch.manual_seed(0)
-    return deeplab_v2('small', 19).eval().to(device)
+    made = deeplab_v2('small', 19) if name == 'small' else nn.Conv2d(3, 19, 8, 8)
+    return made.eval().to(device)
 
 
-def label(photos: Path, out: Path, device: str):
+def label(photos: Path, out: Path, name: str, device: str):
     "What a child does: label the folder; print seconds and peak memory."
-    begun = time.perf_counter()
-    _predict_pictures(network(device), _Predicted(folders(photos), out), dict(window=WINDOW), 'benchmark')
+    begun, predicted = time.perf_counter(), _Predicted(folders(photos), out)
+    _predict_pictures(network(name, device), predicted, dict(window=WINDOW), 'benchmark')
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
     card = torch.cuda.max_memory_allocated() if device == 'cuda' else 0
     print(json.dumps(dict(seconds=round(time.perf_counter() - begun, 1), peak_gb=round(peak/1e9, 2),
@@ -75,9 +78,9 @@ def blocks_done(out: Path) -> int:
     return json.loads(record.read_text())['blocks'] if record.exists() else 0
 
 
-def by_hand(photos: Path, device: str, x: int, y: int) -> tuple[int, float]:
+def by_hand(photos: Path, model: nn.Module, x: int, y: int) -> tuple[int, float]:
     "The label of one pixel, and by how much it leads."
-    seen, total, model = folders(photos), 0., network(device)
+    seen, total = folders(photos), 0.
     read, size = _part_reader(seen, 0), seen.size_of(0)
     for left, across in WINDOWS.along(size, 0):
         for top, down in WINDOWS.along(size, 1):
@@ -89,27 +92,27 @@ def by_hand(photos: Path, device: str, x: int, y: int) -> tuple[int, float]:
     return best.indices[0].item(), (best.values[0] - best.values[1]).item()
 
 
-def measure(size: tuple[int, int], ending: str, device: str, points: int) -> dict:
+def measure(size: tuple[int, int], ending: str, name: str, device: str, points: int) -> dict:
     "Label a picture with a kill in the middle, and compare."
     with TemporaryDirectory() as folder:
         photos, out = Path(folder)/'photos', Path(folder)/'out'
         draw(photos, size, ending)
         total = _block_count(size, WINDOWS)
-        first = start(photos, out, device)
+        first = start(photos, out, name, device)
         while first.poll() is None and blocks_done(out) < total//3: time.sleep(.05)
         first.kill()
         first.communicate()
         killed = blocks_done(out)
-        said = json.loads(start(photos, out, device).communicate()[0].splitlines()[-1])
+        said = json.loads(start(photos, out, name, device).communicate()[0].splitlines()[-1])
         ids = read_ids(out/'ids'/'large.png')
-        generator, equal = random.Random(0), 0
+        generator, equal, model = random.Random(0), 0, network(name, device)
         for _ in range(points):
             x, y = generator.randrange(size[0]), generator.randrange(size[1])
-            best, lead = by_hand(photos, device, x, y)
+            best, lead = by_hand(photos, model, x, y)
             equal += ids[y, x] == best or lead < 1e-5
     windows = len(WINDOWS.along(size, 0))*len(WINDOWS.along(size, 1))
-    return dict(picture=f'{size[0]}x{size[1]}', file=ending, classes=len(CITYSCAPES), windows=windows,
-                blocks=total, killed_after=killed, **said, by_hand=points, equal=equal)
+    return dict(picture=f'{size[0]}x{size[1]}', file=ending, network=name, classes=len(CITYSCAPES),
+                windows=windows, blocks=total, killed_after=killed, **said, by_hand=points, equal=equal)
 
 
 def main():
@@ -119,13 +122,15 @@ def main():
     parser.add_argument('--points', type=int, default=40)
     parser.add_argument('--files', default='png,tif')
     parser.add_argument('--out', default=Path(__file__).parent/'results')
-    parser.add_argument('--child', nargs=3)
+    parser.add_argument('--network', default='small', choices=['small', 'one'])
+    parser.add_argument('--child', nargs=4)
     given = parser.parse_args()
     if given.child:
-        photos, out, device = given.child
-        return label(Path(photos), Path(out), device)
+        photos, out, name, device = given.child
+        return label(Path(photos), Path(out), name, device)
     size = tuple(map(int, given.size.split('x')))
-    rows = [measure(size, ending, given.device, given.points) for ending in given.files.split(',')]
+    asked = given.network, given.device, given.points
+    rows = [measure(size, ending, *asked) for ending in given.files.split(',')]
     name = torch.cuda.get_device_name().lower().replace(' ', '-') if given.device == 'cuda' else 'cpu'
     path = Path(given.out)/f'windows-{name}.csv'
     with open(path, 'w', newline='') as file:

@@ -76,10 +76,10 @@ def predictions(
 
 def _map_batch(model, images: Tensor, wanted: tuple, whole: bool, windows: _Windows | None, *views) -> Tensor:
     "(b, H, W) ids at the `wanted` size, of images that the model sees `whole`, or else in windows."
-    if whole:
-        try: return _label_map(model, images, wanted, *views)
-        except _FAILS as error: _explain_size(model, images.shape[:1:-1], error)
-    found = torch.stack([_picture_labels(model, image, windows, *views) for image in images])
+    try:
+        if whole: return _label_map(model, images, wanted, *views)
+        found = torch.stack([_picture_labels(model, image, windows, *views) for image in images])
+    except _FAILS as error: _explain_size(model, images.shape[:1:-1] if whole else windows.size, error)
     if found.shape[1:] == wanted: return found
     return torch.stack([resize_label(ids, wanted[::-1]) for ids in found])
 
