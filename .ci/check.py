@@ -256,7 +256,7 @@ def pages():
         shown = []
         for c in cells(path):
             if c['cell_type'] != 'code' or UNSEEN.search(source(c)): continue
-            shown.append(c)
+            shown.append(c | dict(source=[re.sub(r'^%%.*\n', '', source(c))]))  # the site leaves cell magics out
             if source(c).startswith('!'): shown.append(c | dict(source=['assert not _exit_code']))
         with tempfile.TemporaryDirectory() as tmp:
             page = Path(tmp)/path.name
