@@ -202,7 +202,8 @@ def imports():
         except Failed as e: return str(e)
     problems = [p for p in ThreadPoolExecutor(2).map(alone, modules()) if p]
     flat = lambda o: re.sub(r'[-_.]+', '-', re.match(r'[\w.-]+', o)[0]).lower()
-    declared,provided = {flat(o) for o in CFG['requirements'].split()},packages_distributions()
+    named = CFG['requirements'].split() + CFG['onnx_requirements'].split()
+    declared,provided = {flat(o) for o in named},packages_distributions()
     for o in modules():
         tops = {a.name for n in ast.walk(ast.parse(text(o))) if isinstance(n, ast.Import) for a in n.names}
         tops |= {n.module for n in ast.walk(ast.parse(text(o))) if isinstance(n, ast.ImportFrom) and not n.level}
