@@ -440,6 +440,7 @@ def _predict(
     folder: str,               # of a finished run
     images: str,               # an image, or a folder of images, with sub-folders
     out: str = 'predictions',  # folder; gets ids/ and colours/, a PNG for each image
+    overlays: bool = False,    # also overlays/: the colours laid over the images
     scales: str = '1',         # test sizes, such as 0.7,1,1.3
     flip: bool = False,        # also look at the mirrored image
     device: str = None,        # cpu: leave a GPU alone
@@ -453,7 +454,8 @@ def _predict(
     from udalit.experiments.one import predict_folder
     seen = dict(window=_parse_size(window, '--window'), scale=scale, overlap=overlap, network=network)
     begun = time.monotonic()
-    count = predict_folder(folder, images, out, _parse_scales(scales), flip, device, workers, **seen)
+    views = _parse_scales(scales), flip, device, workers
+    count = predict_folder(folder, images, out, *views, overlays=overlays, **seen)
     print(f'{out}/ids and {out}/colours: {count} images, {time.monotonic() - begun:.0f} s')
 
 def _report(

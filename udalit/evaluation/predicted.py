@@ -9,6 +9,7 @@ __all__ = []
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from torch import nn
 
@@ -26,18 +27,20 @@ class _Predicted:
     "The predictions for the pictures of a data set."
     seen: Scenes
     out: Path
+    kinds: tuple[str, ...] = ('ids', 'colours')  # and 'overlays'
 
     def __post_init__(self): self.places = [_georeference(path) for path in self.seen.images]
 
     def files(self, i: int) -> list[str]:
-        "Of ids and of colours for the i-th picture, in `out`: a GeoTIFF for a GeoTIFF, else a PNG."
+        "One of each kind for the i-th picture, in `out`: a GeoTIFF for a GeoTIFF, else a PNG."
         ending = '.tif' if self.places[i] else '.png'
-        return [_path_of(self.seen.names[i], kind, ending).as_posix() for kind in ('ids', 'colours')]
+        return [_path_of(self.seen.names[i], kind, ending).as_posix() for kind in self.kinds]
 
     def save(self, i: int, ids: np.ndarray):
-        "Write training ids (h, w) uint8, and their colours; where they lie on Earth is said if it is known."
-        for file, kind in zip(self.files(i), ('ids', 'colours')):
+        "Write ids (h, w) uint8, and pictures of them; where they lie on Earth is said if it is known."
+        for file, kind in zip(self.files(i), self.kinds):
             path, pixels = self.out/file, ids if kind == 'ids' else colorize(ids, self.seen.space)
+            if kind == 'overlays': pixels = cv2.addWeighted(self.seen.read_picture(i), .5, pixels, .5, 0)
             if self.places[i]: _write_geotiff(path, pixels, self.places[i])
             elif kind == 'ids': write_ids(path, pixels)
             else: write_image(path, pixels)

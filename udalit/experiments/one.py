@@ -467,6 +467,7 @@ def predict_folder(
     scale: float | None = None,         # … of images that were resized by this; None: both as in training
     overlap: float | None = None,       # share of a window that blends with the next; None: as in the run
     network: nn.Module | Callable | str | None = None,  # one of your own, as `load_run` takes it
+    overlays: bool = False,             # also overlays/: the colours laid over the images
 ) -> int:                               # how many images have predictions now
     "Write an id map and a colour map for every image of a folder; goes on where it stopped."
     out = Path(out)
@@ -476,8 +477,9 @@ def predict_folder(
     how = _seen_in(about, window, scale, overlap)
     seen = _images_at(Path(images), classes=space, **_seen_as(about))
     if seen.skipped: warnings.warn(f'left out: {seen.skipped}')
-    for place in (out, out/'ids', out/'colours'): _require_apart('out', place, _places(seen))
-    predicted, views = _Predicted(seen, out), dict(scales=scales, flip=flip)
+    kinds = 'ids', 'colours', *(['overlays'] if overlays else [])
+    for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
+    predicted, views = _Predicted(seen, out, kinds), dict(scales=scales, flip=flip)
     files = [file for i in range(len(seen)) for file in predicted.files(i)]
     _claim('out', out, ['predicted.json', *files])
     made = digest([_tensors_digest(network.state_dict()), views, how, space.palette, _seen_as(about)])
