@@ -6,7 +6,7 @@
 __all__ = ['diagnose']
 
 # %% ../../nbs/data/19_doctor.ipynb #imports
-import hashlib, os, warnings
+import contextlib, hashlib, os, warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..core import InputError, _checked, _progress_bar, _require_apart, writing
 from .datasets import Scenes, _few, _left_out, _name_of, _places, _Report, _require_seen
 from .datasets import _searching, _whole
-from .loaders import _alone, _leave_signals
+from .loaders import _leave_signals
 from .tasks import Task, find_task
 from .windows import _size_of
 from ..files import _header_of, _opening, _stored_pixels
@@ -296,6 +296,14 @@ class _Looks(Dataset):
             picture = _see_picture(dataset, i, seen, self.every)
             if dataset.labelled: _see_label(dataset, i, seen, picture)
         return seen
+
+@contextlib.contextmanager
+def _alone():
+    "Inside the block OpenCV has no threads: a process that is forked beside them may wait for them for ever."
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try: yield
+    finally: cv2.setNumThreads(threads)
 
 def _look_at(looks: _Looks, workers: int, progress: bool) -> list[_Seen]:
     "What is seen of all scenes, by so many processes; 0: by this one."

@@ -9,7 +9,6 @@ __all__ = ['endless_loader', 'test_loader']
 import contextlib, itertools, os, random, signal, time
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
@@ -151,15 +150,6 @@ def _require_sample(sample: dict, classes: int | None = None, labelled: bool = F
 
 def _is_tensor(value, dims: int) -> bool: return isinstance(value, torch.Tensor) and value.ndim == dims
 
-# %% ../../nbs/data/13_loaders.ipynb #alone
-@contextlib.contextmanager
-def _alone():
-    "Inside the block OpenCV has no threads: a process that is forked beside them may wait for them for ever."
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try: yield
-    finally: cv2.setNumThreads(threads)
-
 # %% ../../nbs/data/13_loaders.ipynb #careful
 class _Careful(Dataset):
     "Gives an `InputError` as a value instead of raising it."
@@ -191,8 +181,7 @@ class _Batches:
     def __len__(self): return len(self.loader)
 
     def __iter__(self) -> Iterator[dict]:
-        with _alone(): batches = iter(self.loader)  # makes the workers
-        for batch in batches:
+        for batch in self.loader:
             if isinstance(batch, InputError): raise batch
             yield batch
 
