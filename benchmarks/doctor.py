@@ -8,7 +8,6 @@ masks. Every file is decoded, compared with all others, and counted. The files w
 from the system's cache; on a disk, the bytes of each count, too. `processor_ms` is processor time for a file,
 of all processes together; it says what one core can do where others share the machine.
 """
-import csv
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the package of this checkout
@@ -74,10 +74,6 @@ def main():
         for workers in (0, 2): rows.append(measure('64×64', 'folders', small, workers))
         for workers in (0, 2): rows.append(measure('gta5-cityscapes', 'gta5-cityscapes', large, workers))
     for row in rows: print(*(f'{key} {value}' for key, value in row.items()), sep=', ')
-    if options.out is None: return
-    with options.out.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
+    if options.out is not None: pd.DataFrame(rows).to_csv(options.out, index=False)
 
 if __name__ == '__main__': main()

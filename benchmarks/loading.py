@@ -8,7 +8,6 @@ at 2048×1024, read at 1024×512. Both ways are measured in turns, A B A B …, 
 processor time a sample, and samples a second. The files were just written, so they come from the system's
 cache; on a disk, the bytes of each count, too.
 """
-import csv
 import sys
 import time
 from argparse import ArgumentParser
@@ -16,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the package of this checkout
@@ -73,10 +73,6 @@ def main():
         for name, (dataset, size) in drawn(Path(folder), options.images).items():
             rows += compare(name, dataset, size, Path(folder)/f'ready-{name}', options.rounds)
     for row in rows: print(*(f'{key} {value}' for key, value in row.items() if value != ''), sep=', ')
-    if options.out is None: return
-    with options.out.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
+    if options.out is not None: pd.DataFrame(rows).to_csv(options.out, index=False)
 
 if __name__ == '__main__': main()

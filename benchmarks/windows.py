@@ -9,7 +9,6 @@ A child process labels the picture, as `udalit predict` does, and is killed with
 its blocks. A second one goes on to the end. Some pixels are then labelled by hand, from the windows that show
 them. The numbers are written to benchmarks/results/windows-DEVICE.csv.
 """
-import csv
 import json
 import random
 import resource
@@ -21,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
@@ -133,10 +133,7 @@ def main():
     rows = [measure(size, ending, *asked) for ending in given.files.split(',')]
     name = torch.cuda.get_device_name().lower().replace(' ', '-') if given.device == 'cuda' else 'cpu'
     path = Path(given.out)/f'windows-{name}.csv'
-    with open(path, 'w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    pd.DataFrame(rows).to_csv(path, index=False)
     print(path.read_text())
 
 

@@ -297,29 +297,30 @@ def _plan(
     print(plan_text(changes.of(method), backbone, task))
 
 # %% ../nbs/85_cli.ipynb #config
+_PATHS = 'data', 'inter', 'translated', 'import_', 'weights', 'skip', 'prepared'
+
 def _config_text(values: dict, *groups) -> str:
     "TOML: the values that are given, and what groups of options have other than by default."
+    asked = {name: value for name, value in values.items() if value is not None}
     for group in groups:
-        values |= {f.name: getattr(group, f.name) for f in fields(group) if f.name != 'progress'}
-        values |= {f.name: None for f in fields(group) if values.get(f.name) == f.default}
+        own = {f.name: getattr(group, f.name) for f in fields(group) if f.name != 'progress'}
+        asked |= {f.name: own[f.name] for f in fields(group) if f.name in own and own[f.name] != f.default}
     lines = []
-    for name, value in values.items():
-        if value is None: continue
+    for name, value in asked.items():
         if name in _PATHS and Path(str(value)).exists(): value = str(Path(value).absolute())
         lines.append(f'{_option(name).strip("-")} = {json.dumps(value, ensure_ascii=False)}\n')
     return ''.join(lines)
 
-_PATHS = 'data', 'inter', 'translated', 'import_', 'weights', 'skip', 'prepared'
-
 @contextlib.contextmanager
 def _repeatable(out: Path, values: dict, *groups):
     "Within, a run is made in `out`; however it ends, unless it is refused, it leaves run.toml."
+    refused = False
     try: yield
-    except InputError: raise
-    except BaseException:
-        write_text(out/'run.toml', _config_text(values, *groups))
+    except InputError:
+        refused = True
         raise
-    if _is_main(): write_text(out/'run.toml', _config_text(values, *groups))
+    finally:
+        if not refused and _is_main(): write_text(out/'run.toml', _config_text(values, *groups))
 
 def _preset(parser: argparse.ArgumentParser, path: str):
     "Make what a file of options says the parser's defaults; what is typed counts more."

@@ -297,9 +297,14 @@ class _Looks(Dataset):
             if dataset.labelled: _see_label(dataset, i, seen, picture)
         return seen
 
+_IMPORTED_BY = os.getpid()
+
 @contextlib.contextmanager
 def _alone():
     "Inside the block OpenCV has no threads: a process that is forked beside them may wait for them for ever."
+    if os.getpid() != _IMPORTED_BY:  # forked: the threads were not copied, and ending them would never end
+        yield
+        return
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try: yield
