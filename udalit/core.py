@@ -12,7 +12,7 @@ if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 
 # %% ../nbs/00_core.ipynb #imports
-import contextlib, difflib, errno, functools, hashlib, importlib, inspect, json
+import contextlib, difflib, errno, functools, hashlib, importlib.util, inspect, json
 import math, random, shutil, sys, typing
 from collections.abc import Callable
 from pathlib import Path
@@ -220,21 +220,35 @@ def _as_tuple(value, annotation):
     kinds = [_kind_and_parts(option)[0] for option in _options(annotation)]
     return tuple(value) if isinstance(value, list) and tuple in kinds and list not in kinds else value
 
+# %% ../nbs/00_core.ipynb #import-file
+def _import_file(path: Path):
+    "The module that a file holds: run once, whatever file of the same name was imported before."
+    name = path.stem
+    if name in sys.modules and getattr(sys.modules[name], '__file__', None) != str(path):
+        name = f'{name}_{abs(hash(path))}'
+    if name in sys.modules: return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
 # %% ../nbs/00_core.ipynb #import-own
 def _import_own(
     name: str,      # a module's (the current folder counts), or a Python file's path
     argument: str,  # who asks, for messages
 ):
     "The module."
-    path, module = Path(name), name
-    if name.endswith('.py'):
-        if not path.is_file(): raise InputError(f'`{argument}={name}`: no such file.')
-        folder, module = path.absolute().parent, path.stem
-    else:
-        folder = Path.cwd()
-    sys.path.insert(0, str(folder))
+    path, is_file = Path(name).absolute(), name.endswith('.py')
+    if is_file and not path.is_file(): raise InputError(f'`{argument}={name}`: no such file.')
+    folder = path.parent if is_file else Path.cwd()
+    sys.path.insert(0, str(folder))  # for what it imports in turn
     try:
-        return importlib.import_module(module)
+        return _import_file(path) if is_file else importlib.import_module(name)
     except InputError:
         raise
     except Exception as error:  # whatever the user's file raises, or that there is none
