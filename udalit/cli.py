@@ -6,8 +6,8 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, ast, contextlib, difflib, importlib, io, json, math
-import os, re, shlex, signal, sys, threading, time, tomllib, warnings
+import argparse, contextlib, difflib, importlib, io, json, math
+import os, re, signal, sys, threading, time, tomllib, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial
@@ -71,21 +71,6 @@ def _parse_span(text: str | None) -> tuple[float, float] | None:
         raise InputError(f'--span {text}: give two numbers, what is black and what is white: 0,4095.')
     return low, high
 
-# %% ../nbs/85_cli.ipynb #lists
-def _parse_list(text: str | None) -> list[str]:
-    "'aim, isia' → ['aim', 'isia']; commas inside brackets stay."
-    return [part.strip() for part in re.split(r',(?![^([{]*[)\]}])', text)] if text else []
-
-def _parse_value(text: str) -> tuple[str, object]:
-    "'split.alpha=0.79' → ('split.alpha', 0.79)."
-    place, equals, value = text.partition('=')
-    if not (equals and place):
-        raise InputError(f'--set {text}: write TERM.ARGUMENT=VALUE or STAGE.FIELD=VALUE: split.alpha=0.79.')
-    try:
-        return place, ast.literal_eval(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # such as '{[]}', '('*1000
-        return place, value
-
 # %% ../nbs/85_cli.ipynb #import-own
 def _import_terms(name: str | None):
     "Import what `--import` names."
@@ -105,7 +90,7 @@ class _MethodOptions:
 
     def of(self, method: str):
         "The method of that name with these changes."
-        from udalit.methods.catalogue import find_method
+        from udalit.methods.catalogue import find_method, _parse_list, _parse_value
         _import_terms(self.import_)
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
@@ -161,33 +146,7 @@ def note(self: _TrainingOptions, task: str) -> str:
     started = _initial_text(self.of(task)['backbone'], self.weights or 'published')
     return f'initial weights {started}' if started.startswith('RANDOM') else ''
 
-# %% ../nbs/85_cli.ipynb #methods-text
-def _parse_methods(text: str) -> list:
-    "'clan --without weights,local, sim' → two methods."
-    from udalit.methods.catalogue import METHODS
-    parts = []
-    for part in text.split(','):
-        belongs = parts and '--' in parts[-1] and part.split()[:1] not in [[name] for name in METHODS]
-        if belongs: parts[-1] += f',{part}'
-        else: parts.append(part.strip())
-    return list(map(_parse_method, parts))
-
-def _parse_method(text: str):
-    "'clan --without weights,local' → the method."
-    try:
-        name, *rest = shlex.split(text) or ['']
-    except ValueError as error:
-        raise InputError(f'{text}: {error}.') from None
-    if len(rest) % 2: raise InputError(f'{text}: "{rest[-1]}" needs a value behind it.')
-    known = {_option(f.name): f.name for f in fields(_MethodOptions) if f.name != 'import_'}
-    given = {}
-    for option, value in zip(rest[::2], rest[1::2]):
-        if option not in known:
-            raise InputError(f'{text}: no option "{option}".{_there_are(option, known)}')
-        before = given.get(known[option])
-        given[known[option]] = value if before is None else f'{before},{value}'
-    return _MethodOptions(**given).of(name)
-
+# %% ../nbs/85_cli.ipynb #option-text
 def _option(name: str) -> str:
     "'batch_size' → '--batch-size'; with_, set_ and import_ are words of Python's own."
     return '--' + name.rstrip('_').replace('_', '-')
@@ -370,7 +329,7 @@ def _table(
 ):
     "Run METHODS on TASK with every seed: one table, mean ± std. Goes on where it stopped."
     from udalit.experiments.tables import table
-    from udalit.methods.catalogue import METHODS
+    from udalit.methods.catalogue import METHODS, _parse_methods
     _import_terms(import_)
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
     if out is None: out = f'runs/table-{training.of_classes(task)}'

@@ -6,6 +6,7 @@
 __all__ = ['METHODS', 'find_method', 'method_on', 'settings_for', 'outline_of', 'plan_text']
 
 # %% ../../nbs/methods/59_catalogue.ipynb #imports
+import ast, re, shlex
 from dataclasses import replace
 
 from fastcore.basics import patch
@@ -31,16 +32,65 @@ _PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixin
 
 METHODS = {method.name: method for method in (*CONTROLS, *(paper() for paper in _PAPERS))}
 
+# %% ../../nbs/methods/59_catalogue.ipynb #lists
+def _parse_list(text: str | None) -> list[str]:
+    "'aim, isia' → ['aim', 'isia']; commas inside brackets stay."
+    return [part.strip() for part in re.split(r',(?![^([{]*[)\]}])', text)] if text else []
+
+def _parse_value(text: str) -> tuple[str, object]:
+    "'split.alpha=0.79' → ('split.alpha', 0.79)."
+    place, equals, value = text.partition('=')
+    if not (equals and place):
+        raise InputError(f'--set {text}: write TERM.ARGUMENT=VALUE or STAGE.FIELD=VALUE: split.alpha=0.79.')
+    try:
+        return place, ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # such as '{[]}', '('*1000
+        return place, value
+
+# %% ../../nbs/methods/59_catalogue.ipynb #parse-changes
+_SPELT = {'--without': 'without', '--with': 'including', '--set': 'set', '--inter': 'inter',
+          '--translated': 'translated', '--fidelity': 'fidelity'}
+
+def _parse_changes(text: str) -> tuple[str, dict]:
+    "'clan --without weights,local' → ('clan', {'without': ['weights', 'local']})."
+    try:
+        name, *rest = shlex.split(text) or ['']
+    except ValueError as error:
+        raise InputError(f'{text}: {error}.') from None
+    if len(rest) % 2: raise InputError(f'{text}: "{rest[-1]}" needs a value behind it.')
+    changes = {}
+    for option, value in zip(rest[::2], rest[1::2]):
+        if option not in _SPELT:
+            raise InputError(f'{text}: no option "{option}".{_there_are(option, _SPELT)}')
+        kind = _SPELT[option]
+        if kind == 'set': changes[kind] = changes.get(kind, {}) | dict(map(_parse_value, _parse_list(value)))
+        elif kind in ('without', 'including'): changes[kind] = changes.get(kind, []) + _parse_list(value)
+        else: changes[kind] = value
+    return name, changes
+
 # %% ../../nbs/methods/59_catalogue.ipynb #find-method
 @_checked
 def find_method(
-    name: str | Method,  # of `METHODS`; a `Method` may be one of your own
-    **changes,           # of `change`: without, including, set, fidelity, inter
+    name: str | Method,  # of `METHODS`, also changed, 'clan --without weights'; or one of your own
+    **changes,           # of `change`: without, including, set, fidelity, inter, translated
 ) -> Method:
     "The method of that name, changed; an `InputError` lists those there are."
     if isinstance(name, Method): return change(name, **changes)
+    if ' ' in name:
+        name, spelt = _parse_changes(name)
+        return change(find_method(name, **spelt), **changes)
     if name not in METHODS: raise InputError(f'no method "{name}".{_there_are(name, METHODS)}')
     return change(METHODS[name], **changes)
+
+# %% ../../nbs/methods/59_catalogue.ipynb #methods-text
+def _parse_methods(text: str) -> list[Method]:
+    "'clan --without weights,local, sim' → two methods."
+    parts = []
+    for part in text.split(','):
+        belongs = parts and '--' in parts[-1] and part.split()[:1] not in [[name] for name in METHODS]
+        if belongs: parts[-1] += f',{part}'
+        else: parts.append(part.strip())
+    return list(map(find_method, parts))
 
 # %% ../../nbs/methods/59_catalogue.ipynb #method-on
 @_checked
