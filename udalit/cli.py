@@ -151,6 +151,47 @@ def _option(name: str) -> str:
     "'batch_size' → '--batch-size'; with_, set_ and import_ are words of Python's own."
     return '--' + name.rstrip('_').replace('_', '-')
 
+# %% ../nbs/85_cli.ipynb #method-names
+_METHODS = {
+    'source': 'control: trained on the source alone',
+    'target-stats': 'control: target images pass through BatchNorm, λ = 0',
+    'self-training': 'control: λ = 0, then re-training on pseudo-labels',
+    'oracle': "control: trained on the target's own labels, the ceiling",
+    'adaptsegnet': 'output-space adversarial alignment, then re-training on pseudo-labels',
+    'advent': 'adversarial alignment of entropy maps',
+    'minent': "minimum entropy of the target's prediction",
+    'clan': 'category-level adversaries: alignment weighted by the disagreement of two heads',
+    'fada': 'a class-aware discriminator on features, then self-distillation',
+    'sim': 'stuff and instance matching, then re-training on pseudo-labels',
+    'isia-aim': 'class separation and aggregation, adaptively weighted instances, then re-training',
+    'intrada': 'image-level adaptation from easy to hard target images',
+    'pixintrada': 'pixel-level adaptation from easy to hard target pixels, two rounds',
+}
+
+# %% ../nbs/85_cli.ipynb #task-names
+_TASKS = {
+    'streets': 'drawn street scenes, game → real; needs no data',
+    'aerial': 'drawn towns from above, 2 classes, town → suburb; needs no data',
+    'streets-camvid': 'drawn streets → CamVid by day; ROOT/camvid',
+    'camvid-dusk': 'CamVid by day → at dusk; ROOT/camvid',
+    'gta5-cityscapes': 'GTA5 → Cityscapes; ROOT/gta5, ROOT/cityscapes',
+    'synthia-cityscapes': 'SYNTHIA → Cityscapes; ROOT/synthia, ROOT/cityscapes',
+    'cityscapes-rome': 'Cityscapes → Rome; ROOT/cityscapes, ROOT/crosscity',
+    'cityscapes-rio': 'Cityscapes → Rio; ROOT/cityscapes, ROOT/crosscity',
+    'cityscapes-tokyo': 'Cityscapes → Tokyo; ROOT/cityscapes, ROOT/crosscity',
+    'cityscapes-taipei': 'Cityscapes → Taipei; ROOT/cityscapes, ROOT/crosscity',
+    'mbd-iaild': "Massachusetts' buildings → Inria's; ROOT/mbd, ROOT/iaild",
+    'iaild-mbd': "Inria's buildings → Massachusetts'; ROOT/iaild, ROOT/mbd",
+    'mrd-deepglobe': "Massachusetts' roads → DeepGlobe's; ROOT/mrd, ROOT/deepglobe",
+    'deepglobe-mrd': "DeepGlobe's roads → Massachusetts'; ROOT/deepglobe, ROOT/mrd",
+    'loveda': 'LoveDA, rural → urban land; ROOT/loveda',
+    'potsdam-vaihingen': 'ISPRS Potsdam → Vaihingen; ROOT/potsdam, ROOT/vaihingen',
+    'vaihingen-potsdam': 'ISPRS Vaihingen → Potsdam; ROOT/vaihingen, ROOT/potsdam',
+    'cityscapes-acdc': 'Cityscapes → ACDC; ROOT/cityscapes, ROOT/acdc',
+    'cityscapes-dark-zurich': 'Cityscapes → Dark Zurich; ROOT/cityscapes, ROOT/dark-zurich',
+    'folders': 'your own; ROOT/classes.txt, ROOT/source, ROOT/target, ROOT/test',
+}
+
 # %% ../nbs/85_cli.ipynb #look-commands
 def _demo(
     out: str = 'runs/demo',  # folder for the data, the runs, the table and the report
@@ -168,8 +209,14 @@ def _print_results(rows: list[dict], note: str, out: Path):
     left = dict(report='report.html', weights='model.safetensors', table='results.csv')
     print('\n' + ', '.join(f'{what} {out/name}' for what, name in left.items() if (out/name).exists()))
 
-def _methods():
-    "List the methods with their stages, and the terms with their variants."
+def _methods(
+    terms: bool = False,  # also the stages with their terms, and the variants of all terms
+):
+    "List the methods; with --terms their stages, and the terms with their variants."
+    if not terms:
+        for name, about in _METHODS.items(): print(f'{name:14}{about}')
+        print('\nudalit plan METHOD shows what one does; udalit methods --terms lists what can be exchanged.')
+        return
     from udalit.losses.terms import TERMS
     from udalit.methods.catalogue import METHODS
     for m in METHODS.values():
@@ -180,8 +227,7 @@ def _methods():
 
 def _tasks():
     "List the tasks and the folders that they read."
-    from udalit.data.tasks import TASKS
-    for name, (about, _) in TASKS.items(): print(f'{name:24}{about}')
+    for name, about in _TASKS.items(): print(f'{name:24}{about}')
 
 # %% ../nbs/85_cli.ipynb #check
 def _check(
@@ -459,16 +505,8 @@ _EXAMPLES = dict(
            '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
 
-# %% ../nbs/85_cli.ipynb #names
-_METHOD_NAMES = ('source', 'target-stats', 'self-training', 'oracle', 'adaptsegnet', 'advent', 'minent',
-                 'clan', 'fada', 'sim', 'isia-aim', 'intrada', 'pixintrada')
-_TASK_NAMES = ('streets', 'aerial', 'streets-camvid', 'camvid-dusk', 'gta5-cityscapes',
-               'synthia-cityscapes', 'cityscapes-rome', 'cityscapes-rio', 'cityscapes-tokyo',
-               'cityscapes-taipei', 'mbd-iaild', 'iaild-mbd', 'mrd-deepglobe', 'deepglobe-mrd', 'loveda',
-               'potsdam-vaihingen', 'vaihingen-potsdam', 'cityscapes-acdc', 'cityscapes-dark-zurich',
-               'folders')
-
-_WORDS = dict(method=_METHOD_NAMES, task=_TASK_NAMES, fidelity=('paper', 'official'), device=('cpu',),
+# %% ../nbs/85_cli.ipynb #words
+_WORDS = dict(method=(*_METHODS,), task=(*_TASKS,), fidelity=('paper', 'official'), device=('cpu',),
               precision=('no', 'bf16', 'fp16'), checkpoint=('last', 'best'),
               batchnorm=('free', 'affine-frozen', 'frozen', 'eval'),
               backbone=('resnet101', 'resnet50', 'resnet18', 'vgg16', 'mobilenet_v2', 'small', 'fcn8s',
@@ -476,7 +514,7 @@ _WORDS = dict(method=_METHOD_NAMES, task=_TASK_NAMES, fidelity=('paper', 'offici
 
 def _require_known(given: dict):
     "An `InputError` if there is no such method or task; a file of the user's own may define a method."
-    for kind, names in dict(task=_TASK_NAMES, method=_METHOD_NAMES).items():
+    for kind, names in dict(task=_TASKS, method=_METHODS).items():
         name = given.get(kind)
         if name is None or name in names or kind == 'method' and given.get('import_'): continue
         raise InputError(f'no {kind} "{name}".{_there_are(name, names)}')
@@ -650,10 +688,14 @@ def main(
     if arguments[0] == '--version': return _guarded(lambda: print(udalit.__version__))
     return _guarded(lambda: _call(arguments, begun))
 
+def _is_light(command: partial) -> bool:
+    "Does a command, ready to be called, do without torch?"
+    return command.func is _tasks or command.func is _methods and not command.keywords['terms']
+
 def _call(arguments: list[str], begun: Callable) -> int | None:
     "Read the command, import what it stands on, and call it; gives its exit status, None for 0."
     command = _read(*arguments)
-    importlib.import_module('udalit.experiments.demo')  # stands on everything else
+    if not _is_light(command): importlib.import_module('udalit.experiments.demo')  # stands on all the rest
     begun()
     with _terminable(): return command()
 
