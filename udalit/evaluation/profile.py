@@ -95,6 +95,19 @@ def _noise_batch(
     label = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :height, :width].contiguous()
     return batch | dict(label=label, confidence=draw(256, count, height, width))
 
+# %% ../../nbs/evaluation/76_profile.ipynb #noise-pair
+def _noise_pair(
+    stage: Train,
+    settings: Settings,       # of the stage
+    space: LabelSpace,
+    size: tuple[int, int],    # (width, height) of both domains
+) -> tuple[dict | None, dict | None]:
+    "A source and a target batch of noise, as the stage takes them."
+    def batch(which):
+        labelled = which != 'unlabelled'
+        return None if which is None else _noise_batch(space, size, settings.batch_size, labelled)
+    return batch(stage.source), batch(stage.target)
+
 # %% ../../nbs/evaluation/76_profile.ipynb #train-once
 def _train_once(
     network: nn.Module,
@@ -110,9 +123,8 @@ def _train_once(
     setup = Setup(network, settings, space)
     terms = build_terms(stage.terms, setup, method.arguments, stage.name)
     trainer = Trainer(network, terms, settings, _new_accelerator(options))
-    source, target = (_noise_batch(space, size, settings.batch_size, labelled=there != 'unlabelled')
-                      if there is not None else None for there in (stage.source, stage.target))
-    return trainer, trainer.step(iter([(source, target)]*settings.accumulate))
+    pair = _noise_pair(stage, settings, space, size)
+    return trainer, trainer.step(iter([pair]*settings.accumulate))
 
 # %% ../../nbs/evaluation/76_profile.ipynb #profile
 @_checked(images=(1, 10**6))

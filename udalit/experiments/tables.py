@@ -6,9 +6,12 @@
 __all__ = ['folder_name', 'table']
 
 # %% ../../nbs/experiments/81_tables.ipynb #imports
-import re
+import os, re
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..core import InputError, _checked, digest, _is_main, _require_apart, _require_name
 from ..core import _require_no_run
@@ -40,6 +43,29 @@ def _require_methods(methods: list[Method], task, out: Path, seed: int, backbone
         _stages_until(method, options.until)
         _require_translated(method, out=out/f'{folder_name(method)}-{seed}')
 
+# %% ../../nbs/experiments/81_tables.ipynb #free-first
+def _is_locked(path: Path) -> bool:
+    "Does another process hold this lock?"
+    if not path.exists(): return False
+    try:
+        with FileLock(path, fallback_to_soft=False).acquire(timeout=0): return False
+    except Timeout: return True
+    except (NotImplementedError, OSError): return False  # no locks on this disk
+
+def _free_first(
+    runs: list[tuple[Method, int, Path]],  # (method, seed, folder)
+    progress: bool = False,                # say which one it is?
+) -> Iterator[tuple[Method, int, Path]]:
+    "One run after the other; those that another process has in hand come last."
+    left, alone = list(runs), int(os.environ.get('WORLD_SIZE', 1)) == 1
+    while left:
+        free = (run for run in left if not (alone and _is_locked(run[2]/'.lock')))
+        method, seed, folder = run = next(free, left[0])
+        left.remove(run)
+        nth = len(runs) - len(left)
+        if progress: print(f'— {nth} of {len(runs)}: {method.title}, seed {seed}', flush=True)
+        yield run
+
 # %% ../../nbs/experiments/81_tables.ipynb #table
 @_checked(seeds=(-2**63, 2**63 - 1))
 def table(
@@ -54,6 +80,7 @@ def table(
     options: RunOptions = RunOptions(),
     bands=None, allow_unseen=False, classes: int | None = None, skip=None, span=None,
     window: tuple[int, int] | None = None, scale: float | None = None, overlap: float | None = None,
+    after: Callable[[list[dict]], None] | None = None,  # is given all rows whenever a run has ended
     **changes,
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
@@ -67,17 +94,16 @@ def table(
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task): task = found(task)
-    network = dict(backbone=backbone, weights=weights, classes=classes, drawn=out/'data', **changes)
     _require_no_run('out', out)
+    network = dict(backbone=backbone, weights=weights, classes=classes, drawn=out/'data', **changes)
     runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
     for method, seed, folder in runs: _require_free(folder)
     _require_apart('out', out, _read_places(task, out))
     if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
     for method, seed, folder in runs[:len(methods)]:
         _prepare(method, task, data, seed, out=folder, options=options, **network)
-    for n, (method, seed, folder) in enumerate(runs):
-        if options.progress and _is_main():
-            print(f'— {n + 1} of {len(runs)}: {method.title}, seed {seed}', flush=True)
+    for method, seed, folder in _free_first(runs, options.progress and _is_main()):
         found = experiment(method, task, folder, data, seed, options=options, **network)
         if _is_main(): rows = write_results(out/'results.csv', found)
+        if after is not None and _is_main(): after(rows)
     return rows
