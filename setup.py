@@ -22,7 +22,7 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0', license_files=['LICENSE'],
     long_description=absolute((here/'README.md').read_text(encoding='utf-8')), long_description_content_type='text/markdown',
     project_urls={'Documentation': cfg['doc_host']+cfg['doc_baseurl']},
-    packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*']), include_package_data=False, package_data={cfg['lib_name']: ['py.typed']}, zip_safe=False,
+    packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*']), include_package_data=False, package_data={cfg['lib_name']: ['py.typed', 'papers/*.toml']}, zip_safe=False,
     python_requires='>='+cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': (cfg['dev_requirements']+' '+cfg['onnx_requirements']).split(), 'onnx': cfg['onnx_requirements'].split()},
