@@ -1,9 +1,9 @@
 __version__ = "0.1.0"
 
-from udalit.api import API, load_name
+from udalit.api import API, _load_name
 
 __all__ = list(API)
 
-def __getattr__(name): return load_name(name)
+def __getattr__(name): return _load_name(name)
 
 def __dir__(): return [*globals(), *API]

@@ -7,7 +7,7 @@ __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
 import argparse, contextlib, difflib, importlib, io, json, math
-import os, re, signal, sys, threading, time, tomllib, warnings
+import os, re, shlex, signal, sys, threading, time, tomllib, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial
@@ -150,6 +150,46 @@ def note(self: _TrainingOptions, task: str) -> str:
 def _option(name: str) -> str:
     "'batch_size' → '--batch-size'; with_, set_ and import_ are words of Python's own."
     return '--' + name.rstrip('_').replace('_', '-')
+
+# %% ../nbs/85_cli.ipynb #paper-options
+@dataclass(frozen=True)
+class _PaperOptions:
+    "How tables of the papers are filled."
+    task: str = None        # of papers: a task that stands for the table's first one, such as streets
+    without: str = None     # … terms to leave out of every method; ima: source images as they are
+    with_: str = None       # … terms to exchange or add in every method
+    set_: str = None        # … values in every method, such as stuff.distance=mean
+    dry_run: bool = False   # … only say how many runs and stages that is
+    measure: bool = False   # … and how many hours, from steps timed on this machine
+
+    @property
+    def changes(self) -> str:
+        "What is changed about all methods, as text."
+        given = {'--without': self.without, '--with': self.with_, '--set': self.set_}
+        return ' '.join(f'{option} {shlex.quote(value)}' for option, value in given.items() if value)
+
+    def require_none(self):
+        "An `InputError` if any is given: they are of no use on a task."
+        for field in fields(self):
+            if getattr(self, field.name) == field.default: continue
+            raise InputError(f'{_option(field.name)} is for tables of the papers, such as isia-aim:IV; on a '
+                             'task, change the methods in --methods.')
+
+    def fill(self, what: str, seeds, data, out, training: _TrainingOptions, options: RunOptions):
+        "Fill the tables, or say what that would take."
+        from udalit.experiments.published import fill_table, _dry_run, _tables_of
+        own, tables = training.of(self.task or 'gta5-cityscapes'), _tables_of(what)
+        asked = dict(task=self.task, backbone=training.backbone, changes=self.changes)
+        if self.dry_run or self.measure:
+            return print(_dry_run(tables, seeds, own['size'], options if self.measure else None, **asked))
+        own = {name: value for name, value in own.items() if name not in ('backbone', 'classes')}
+        own |= asked | dict(options=options, shown=print if options.progress else None)
+        for table in tables: files = fill_table(table.name, out or 'runs', seeds, data, **own)
+        print(files[0].read_text(encoding='utf-8') + ', '.join(map(str, files)))
+
+_PAPERS = 'all', 'clan', 'fada', 'sim', 'isia-aim', 'pixintrada'
+
+def _is_of_papers(what: str) -> bool: return ':' in what or what in _PAPERS
 
 # %% ../nbs/85_cli.ipynb #method-names
 _METHODS = {
@@ -363,25 +403,29 @@ def _run(
         rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
     if rows: _print_results(rows, training.note(task), Path(out))
 
+# %% ../nbs/85_cli.ipynb #table-command
 def _table(
-    task: str,             # a name that `udalit tasks` lists
-    methods: str = 'all',  # names with commas between, changed as `udalit run` changes them
-    seeds: str = '0,1,2',  # with commas between
-    data: str = None,      # folder that holds one folder per data set
-    out: str = None,       # folder of all runs and of results.csv; default runs/table-TASK
-    import_: str = None,   # a Python file or module of your own that defines terms
+    what: str,              # a task that `udalit tasks` lists, or tables of the papers: isia-aim:IV, sim, all
+    methods: str = 'all',   # on a task: names with commas between, changed as `udalit run` changes them
+    seeds: str = '0,1,2',   # with commas between
+    data: str = None,       # folder that holds one folder per data set
+    out: str = None,        # folder of all runs and of results.csv; default runs/table-TASK; of papers: runs
+    import_: str = None,    # a Python file or module of your own that defines terms
+    paper: _PaperOptions = _PaperOptions(),
     training: _TrainingOptions = _TrainingOptions(),
     options: RunOptions = RunOptions(),
 ):
-    "Run METHODS on TASK with every seed: one table, mean ± std. Goes on where it stopped."
+    "Run METHODS on a task with every seed, or fill tables of papers: mean ± std. Goes on where it stopped."
     from udalit.experiments.tables import table
     from udalit.methods.catalogue import METHODS, _parse_methods
     _import_terms(import_)
+    if _is_of_papers(what): return paper.fill(what, _parse_seeds(seeds), data, out, training, options)
+    paper.require_none()
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
-    if out is None: out = f'runs/table-{training.of_classes(task)}'
-    rows = table(chosen, task, out, _parse_seeds(seeds), data, options=options, **training.of(task))
+    if out is None: out = f'runs/table-{training.of_classes(what)}'
+    rows = table(chosen, what, out, _parse_seeds(seeds), data, options=options, **training.of(what))
     last = [row for row in rows if not row['checkpoint'].startswith('best')]
-    _print_results(last, training.note(task), Path(out))
+    _print_results(last, training.note(what), Path(out))
 
 # %% ../nbs/85_cli.ipynb #profile-command
 def _profile(
@@ -496,7 +540,10 @@ _EXAMPLES = dict(
         '  accelerate launch --num_processes 2 -m udalit run advent gta5-cityscapes --data ~/data\n'
         '  torchrun --nproc-per-node 2 -m udalit run advent streets  (on CPUs: `accelerate launch --cpu` '
         'starts one process whatever it is told)',
-    table='udalit table streets --methods "source, target-stats, clan, clan --without weights" --seeds 0,1,2',
+    table='udalit table streets --methods "source, target-stats, clan, clan --without weights"\n'
+          '  udalit table isia-aim:IV --data ~/data\n'
+          '  udalit table isia-aim:IV --task streets --seeds 0\n'
+          '  udalit table all --dry-run',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions\n'
             '  udalit predict runs/roofs orthophotos --window 1024x1024 --overlap 0.5 --scale 0.5',
@@ -514,10 +561,11 @@ _WORDS = dict(method=(*_METHODS,), task=(*_TASKS,), fidelity=('paper', 'official
 
 def _require_known(given: dict):
     "An `InputError` if there is no such method or task; a file of the user's own may define a method."
-    for kind, names in dict(task=_TASKS, method=_METHODS).items():
+    for kind, names in dict(task=_TASKS, what=_TASKS, method=_METHODS).items():
         name = given.get(kind)
         if name is None or name in names or kind == 'method' and given.get('import_'): continue
-        raise InputError(f'no {kind} "{name}".{_there_are(name, names)}')
+        if kind == 'what' and _is_of_papers(name): continue
+        raise InputError(f'no {"method" if kind == "method" else "task"} "{name}".{_there_are(name, names)}')
 
 # %% ../nbs/85_cli.ipynb #arguments
 def _arguments(command) -> dict:
@@ -546,6 +594,21 @@ def _add_argument(parser: argparse.ArgumentParser, name: str, about):
     else: added = parser.add_argument(name, **how)
     if name in _WORDS: added.completer = lambda **_: _WORDS[name]
 
+# %% ../nbs/85_cli.ipynb #list-option
+class _List(argparse.Action):
+    "An option that lists what the papers have, and ends there."
+    def __call__(self, parser, *_):
+        print(_LISTS[parser.prog.split()[-1]]())
+        parser.exit()
+
+def _list_tables() -> str:
+    "The papers' tables."
+    from udalit.experiments.published import _list_text
+    return _list_text()
+
+_LISTS = dict(table=_list_tables)
+
+# %% ../nbs/85_cli.ipynb #parser-of-command
 def _parser_of(name: str) -> argparse.ArgumentParser:
     "The parser of a command."
     command = COMMANDS[name]
@@ -553,6 +616,9 @@ def _parser_of(name: str) -> argparse.ArgumentParser:
         f'udalit {name}', description=command.__doc__, epilog=f'examples:\n  {_EXAMPLES[name]}',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_arguments(parser, command)
+    if name in _LISTS:
+        nothing = dict(nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS)
+        parser.add_argument('--list', action=_List, help='list those of the papers', **nothing)
     parser.error = partial(_refuse, parser, name)  # one line, as for all bad input
     return parser
 
