@@ -12,7 +12,8 @@ from pathlib import Path
 from .core import InputError, _checked
 
 # %% ../nbs/44_options.ipynb #run-options
-@_checked(precision=('no', 'bf16', 'fp16'), save_seconds=(0, 1e9), checks=(1, 10**6), judged=(1, 10**9))
+@_checked(precision=('no', 'bf16', 'fp16'), save_seconds=(0, 1e9), checks=(1, 10**6), judged=(1, 10**9),
+          score_every=(1, 10**9))
 @dataclass(frozen=True)
 class RunOptions:
     "How a run goes about its work."
@@ -25,9 +26,14 @@ class RunOptions:
     progress: bool = True       # bars, and the log's lines on the screen
     until: str | None = None    # the stage after which to stop; None: the last
     prepared: str | Path | None = None  # the folder of `prepare`: training images are read from there
+    score_every: int | None = None  # steps of a training stage between two scores of the test set, which
+                                # are written down for figures and choose nothing; None: no such scores
+    snapshots: bool = False     # keep the weights of those steps, too (a network's size each time)
 
     def __post_init__(self):
         _require_device(self.device)
+        if self.snapshots and self.score_every is None:
+            raise InputError('`snapshots` keeps the weights after each `score_every` steps: give that, too.')
         if self.precision == 'fp16' and (self.device == 'cpu' or not _has_gpu()):
             raise InputError("`precision` = 'fp16' needs a CUDA GPU; bf16 runs on a CPU, too.")
 

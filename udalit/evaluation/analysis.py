@@ -332,6 +332,14 @@ def embed(
     return _Embedding(xy, ids, np.repeat(list(datasets), [len(y) for _, y in found]))
 
 # %% ../../nbs/evaluation/74_analysis.ipynb #picture
+def _draw_embedding(ax, e: _Embedding, colours, marks: dict[str, str]):
+    "Points in their class's colour (`colours[class]`); `marks` gains the mark of each domain that is new."
+    for domain in dict.fromkeys(e.domains.tolist()):
+        mark = marks.setdefault(domain, 'o^sDv'[len(marks) % 5])
+        here, edge = e.domains == domain, dict(edgecolors='0.25', linewidths=0.3)
+        ax.scatter(*e.xy[here].T, s=12, marker=mark, color=[colours[i] for i in e.classes[here]], **edge)
+    ax.set(xticks=[], yticks=[])
+
 @_checked(width=(.1, 100))
 def embedding_picture(
     embeddings: dict[str, _Embedding],  # title → points; a panel for each
@@ -340,14 +348,10 @@ def embedding_picture(
 ) -> Figure:
     "Points in their class's colour, with one kind of mark for each domain."
     figure = _Sheet(figsize=(width*len(embeddings), width + 0.5), layout='constrained')
-    marks, colours, edge = {}, np.divide(space.palette, 255), dict(edgecolors='0.25', linewidths=0.3)
+    marks, colours = {}, np.divide(space.palette, 255)
     for ax, (title, e) in zip(figure.subplots(1, len(embeddings), squeeze=False)[0], embeddings.items()):
-        for domain in dict.fromkeys(e.domains.tolist()):
-            mark = marks.setdefault(domain, 'o^sDv'[len(marks) % 5])
-            here = e.domains == domain
-            ax.scatter(*e.xy[here].T, s=12, marker=mark, color=colours[e.classes[here]], **edge)
+        _draw_embedding(ax, e, colours, marks)
         ax.set_title(title, fontsize=8)
-        ax.set(xticks=[], yticks=[])
     ids = sorted({i for e in embeddings.values() for i in e.classes.tolist()})
     signs = [('o', colours[i]) for i in ids] + [(mark, '1') for mark in marks.values()]
     style = dict(linestyle='none', markeredgecolor='0.25', markeredgewidth=0.4, markersize=5)

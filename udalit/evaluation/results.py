@@ -18,7 +18,7 @@ from .metrics import Scores
 
 # %% ../../nbs/evaluation/72_results.ipynb #columns
 _KEYS = ('method', 'task', 'stage', 'seed', 'checkpoint', 'protocol')
-_TAKEN = re.compile(rf'(class )*({"|".join(_KEYS)}|miou)')
+_TAKEN = re.compile(rf'(class )*({"|".join(_KEYS)}|miou|step)')
 
 def _class_column(name: str) -> str:
     "The column of a class: its name, behind `class` where that name is taken."

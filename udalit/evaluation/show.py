@@ -12,6 +12,7 @@ import numpy as np
 import seaborn
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
@@ -218,6 +219,29 @@ def curves(
         seaborn.despine(ax=ax)
     for ax in axes[len(names):]: ax.set_axis_off()
     if len(stages) > 1: _legend(figure, list(lines.values()), list(lines), len(lines))
+    return figure
+
+# %% ../../nbs/evaluation/73_show.ipynb #score-curves
+def _score_curves(
+    lines: dict[str, list[tuple[int, float]]],  # name → (step, mIoU in percent), in order
+    chosen: dict[str, int],                     # name → step of the best weights by a measure without labels
+) -> Figure:
+    "mIoU against steps."
+    if not any(lines.values()): raise InputError('no scores to draw: `score_every` keeps them.')
+    figure = _Sheet(figsize=(4.4, 2.6), layout='constrained')
+    ax, handles, names = figure.subplots(), [], list(lines)
+    for (name, points), colour in zip(lines.items(), seaborn.color_palette('colorblind', len(lines))):
+        handles += ax.plot(*zip(*points), 'o-', color=colour, markersize=3, linewidth=1.3)
+        if name in chosen: ax.axvline(chosen[name], color=colour, linestyle=':', linewidth=1)
+    if chosen:
+        handles.append(Line2D([], [], color='0.4', linestyle=':', linewidth=1))
+        names.append('best by entropy, without labels')
+    ax.set_xlabel('step', fontsize=8)
+    ax.set_ylabel('mIoU (%)', fontsize=8)
+    ax.tick_params(labelsize=7)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    seaborn.despine(ax=ax)
+    _legend(figure, handles, names, 3)
     return figure
 
 # %% ../../nbs/evaluation/73_show.ipynb #row-percent

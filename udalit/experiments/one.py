@@ -31,20 +31,21 @@ from ..evaluation.predicted import _Predicted, _predict_pictures
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import _checkpoint_text, read_results, results_html, score_rows
 from ..evaluation.results import write_results
-from ..evaluation.show import confusion_picture, curves, panel
+from ..evaluation.show import confusion_picture, curves, panel, _score_curves
 from ..labels import LabelSpace
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
-from ..methods.plans import Method, Restyle
+from ..methods.plans import Method, Restyle, stage_settings
 from ..methods.settings import Settings
 from ..nets.generators import _encoder, _first_weights, deeplab_v2
 from ..nets.weights import _IMAGENET, load_generator, _published
 from ..restyle import _translated_images
+from ..runs.checkpoints import _read_scores
 from ..runs.fit import _begin_run, _carry_out, _describe_model, _new_accelerator, _plan_run
 from ..runs.fit import _rehearse, _require_fit
 from ..runs.fit import _say_waiting, _stages_until
 from ..runs.folder import Run, _compare, _locked, _read_model, _require_free, load_run, open_run
 from ..options import RunOptions, _require_device
-from ..runs.stages import _require_translated, _to_be_read
+from ..runs.stages import _require_translated, _scored_steps, _to_be_read
 from ..training.watch import Journal, read_history
 
 # %% ../../nbs/experiments/80_one.ipynb #check-task
@@ -164,6 +165,25 @@ def _score_sets(network: nn.Module, task: Task, where: tuple, save=None, **views
         rows += score_rows(found, method, f'{task.name} {name}', stage, seed, checkpoint, task.protocols)
     return scores, rows
 
+# %% ../../nbs/experiments/80_one.ipynb #score-now
+def _score_now(
+    network: nn.Module,
+    stage: str,           # the name of the stage that is training
+    task: Task,
+    method: str,          # its title
+    seed: int,
+    options: RunOptions,
+) -> list[dict]:
+    "Rows of results for the test set alone, of the weights as they are now."
+    scores = evaluate(network, task.test, workers=options.workers, progress=False, **_views(task))
+    return score_rows(scores, method, task.name, stage, seed, protocols=task.protocols)
+
+def _way_of(run: Run, stage: str, protocol: str) -> tuple[list[tuple[int, float]], int | None]:
+    "(step, mIoU) of a stage's scores on its way, by one class protocol; the step of its best weights."
+    rows = [row for row in _read_scores(run.stage(stage)) if row['protocol'] == protocol]
+    best = read_json(run.stage(stage)/'done.json').get('best_step')
+    return [(row['step'], row['miou']) for row in rows], best
+
 # %% ../../nbs/experiments/80_one.ipynb #is-reported
 def _is_reported(out: Path, method: Method, settings: Settings) -> bool:
     "Is every stage of the run in `out` finished, and scored in all ways that are asked for?"
@@ -211,6 +231,8 @@ def _show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores
     for stage in run.training:
         history = read_history(run.stage(stage)/'history.jsonl')
         if len(history) > 1: drawings[f'curves-{stage}'] = partial(curves, history)
+        points, best = _way_of(run, stage, task.protocols[0])
+        if points: drawings[f'scores-{stage}'] = partial(_score_curves, {stage: points}, {stage: best})
     pictures = _draw(drawings, run.folder/'pictures', Journal(run.folder))
     sections = [('Results', results_html(rows, str(scores.protocol))), *pictures.items()]
     html_report(run.folder/'report.html', f'{run.about["method"]} on {task.name}', sections)
@@ -317,7 +339,8 @@ def _begin(out, network, task, method, settings, seed, options, about):
     record, begun = _plan_run(out, *asked), (out/'settings.json').exists()
     _require_model(out, about)
     _rehearse(network, task, method, settings, accelerator, out)
-    _require_space(out, 40*sum(p.numel() for p in network.parameters()))
+    bytes_each, kept = 4*sum(p.numel() for p in network.parameters()), _snapshot_count(method, settings, options)
+    _require_space(out, (10 + kept)*bytes_each)
     oracle = any(stage.source == 'oracle' for stage in method.training)
     remember = out/'checked.json'
     passed = read_json(remember, _MARKS) if remember.exists() else {}
@@ -333,6 +356,12 @@ def _begin(out, network, task, method, settings, seed, options, about):
         write_json(out/'model.json', about)
         _log_begin(out, task, reports, None if begun else about, options, accelerator.num_processes)
     return accelerator
+
+def _snapshot_count(method: Method, settings: Settings, options: RunOptions) -> int:
+    "How many snapshots a whole run keeps."
+    if not options.snapshots: return 0
+    return sum(len(_scored_steps(stage, stage_settings(stage, settings, method.chosen), options))
+               for stage in method.training)
 
 def _log_begin(out: Path, task: Task, reports: dict, new: dict | None, options, processes: int):
     "The log's first lines: the data and, of a run that is `new`, its first weights and processes."
@@ -380,7 +409,8 @@ def experiment(
     method, task, settings, network, about = parts
     accelerator = _begin(out, network, task, method, settings, seed, options, about)
     reported = _is_reported(out, method, settings)
-    run = _carry_out(network, task, method, settings, out, seed, options, accelerator)
+    score = partial(_score_now, task=task, method=method.title, seed=seed, options=options)
+    run = _carry_out(network, task, method, settings, out, seed, options, accelerator, score)
     if not _is_main(): return []
     if reported: return read_results(out/'results.csv')
     return _report_run(run, network, task, settings, _initial_text(backbone, about['weights']), options)

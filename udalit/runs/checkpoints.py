@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/runs/64_checkpoints.ipynb #imports
-import contextlib, shutil, signal, threading, time
+import contextlib, csv, io, math, shutil, signal, threading, time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from ..core import InputError, _file_digest, _misfit, _rng_state, _set_rng_state
-from ..core import writing, _writing_folder
+from ..core import write_text, writing, _writing_folder
 from ..nets.weights import load_generator, read_weights, save_generator
 from ..training.step import Trainer
 
@@ -94,6 +94,57 @@ def _continue_terms(
         left = {k.removeprefix(f'{name}.'): v for k, v in found.items() if k.startswith(f'{name}.')}
         shapes = [{k: v.shape for k, v in state.items()} for state in (left, term.state_dict())]
         if shapes[0] == shapes[1]: term.load_state_dict(left)
+
+# %% ../../nbs/runs/64_checkpoints.ipynb #read-scores
+_WORDS = 'method', 'task', 'stage', 'checkpoint', 'protocol'  # all else in a row is a number
+
+def _read_scores(
+    folder: Path,               # of a stage
+    until: int | None = None,   # the last step to read; None: all
+) -> list[dict]:                # 'step' and the columns of results, oldest first; [] if it was not scored
+    "The rows of a stage's `scores.csv`."
+    path = folder/'scores.csv'
+    if not path.exists(): return []
+    try:
+        with open(path, encoding='utf-8', newline='') as file: rows = list(csv.DictReader(file, strict=True))
+        rows = [{column: _parse_score(column, cell) for column, cell in row.items()} for row in rows]
+        return [row for row in rows if row['step'] <= (math.inf if until is None else until)]
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise InputError(f'{path}: no table of scores ({error!r}). Mend or delete it.') from None
+
+def _parse_score(column: str, cell: str) -> str | int | float | None:
+    "A cell of the table as a value; None if it is empty."
+    if cell is None: raise ValueError('a line is too short')
+    if column in _WORDS: return cell
+    if column in ('step', 'seed'): return int(cell)
+    return float(cell) if cell else None
+
+def _write_scores(folder: Path, rows: list[dict]):
+    "Write the table, whole or not at all."
+    text = io.StringIO()
+    columns = dict.fromkeys(column for row in rows for column in row)
+    writer = csv.DictWriter(text, columns, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder/'scores.csv', text.getvalue())
+
+# %% ../../nbs/runs/64_checkpoints.ipynb #snapshots
+def _snapshot(folder: Path, step: int) -> Path:
+    "Where a stage's weights after `step` are kept, if they are."
+    return folder/'snapshots'/f'step-{step:08d}.safetensors'
+
+def _snapshots(folder: Path) -> dict[int, Path]:
+    "Step → file of weights, in order."
+    return {int(path.stem[5:]): path for path in sorted(folder.glob('snapshots/step-*.safetensors'))}
+
+def _forget_after(folder: Path, step: int):
+    "Take away a stage's scores and snapshots of later steps."
+    rows = _read_scores(folder)
+    kept = [row for row in rows if row['step'] <= step]
+    if kept and kept != rows: _write_scores(folder, kept)
+    if not kept: (folder/'scores.csv').unlink(missing_ok=True)
+    for later, path in _snapshots(folder).items():
+        if later > step: path.unlink()
 
 # %% ../../nbs/runs/64_checkpoints.ipynb #stoppable
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ __all__ = ['fit']
 
 # %% ../../nbs/runs/67_fit.ipynb #imports
 import contextlib, os
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
@@ -40,12 +41,13 @@ from ..nets.generators import Maps, _require_generator
 from ..nets.translators import Translator
 from ..nets.weights import load_generator, read_weights, save_generator
 from ..predict import _blank, _FAILS, _taken_size
+from .checkpoints import _read_scores, _snapshots
 from .folder import Run, _bring_in, _compare, _equal_stages, _locked, open_run, _publish
 from .folder import _read_done, _require_free, _require_unchanged
 from .identity import _Request, stage_records
 from ..options import RunOptions
 from .stages import _STAGES, _StageContext, _ready
-from .stages import _require_taken, _require_translated
+from .stages import _require_taken, _require_translated, _scored_steps
 from ..training.step import Trainer, _plain_accelerator
 from ..training.watch import Journal
 
@@ -338,10 +340,13 @@ def _make_stage(stage, context: _StageContext):
 
 def _share(run: Run, name: str, journal: Journal) -> bool:
     "Take an equal stage from a run beside this one, if there is one."
-    for stage in _equal_stages(run.folder, name, run.identity(name)):
+    found = _equal_stages(run.folder, name, run.identity(name))
+    for stage in sorted(found, key=lambda stage: not (stage/'scores.csv').exists()):  # one with scores first
         if _bring_in(stage, run.stage(name)):
             other = run.folder.parent/stage.parents[1].name
             journal.say(f'{name}: the same as in {other}, taken from there{_other_version(run.stage(name))}')
+            tested = open_run(stage.parents[1]).about.get('test')
+            if tested != run.about.get('test'): (run.stage(name)/'scores.csv').unlink(missing_ok=True)
             return True
     return False
 
@@ -354,6 +359,21 @@ def _all_have(found: bool, accelerator: Accelerator) -> bool:
     "What the main process found, in all of them."
     if accelerator.num_processes == 1: return found
     return accelerator.reduce(torch.tensor(float(found), device=accelerator.device)).item() > 0
+
+# %% ../../nbs/runs/67_fit.ipynb #say-unscored
+def _say_unscored(stage, context: _StageContext):
+    "For the log: after which steps a finished stage was not scored, or its weights not kept, though asked to."
+    if not context.is_main or not isinstance(stage, Train): return
+    settings, options = stage_settings(stage, context.settings, context.method.chosen), context.options
+    asked, folder = _scored_steps(stage, settings, options), context.run.stage(stage.name)
+    there = dict(scores={row['step'] for row in _read_scores(folder)})
+    if options.snapshots: there['snapshots'] = set(_snapshots(folder))
+    for what, steps in there.items():
+        left = [step for step in asked if step not in steps]
+        if not left: continue
+        few = ', '.join(map(str, left[:3])) + (' …' if len(left) > 3 else '')
+        context.journal.say(f'{stage.name}: trained without {what} after {len(left)} of {len(asked)} steps '
+                            f'({few}); a finished stage is not trained again for them')
 
 # %% ../../nbs/runs/67_fit.ipynb #outlook
 def _outlook(run: Run, stages: tuple) -> str:
@@ -406,8 +426,12 @@ def fit(
     settings: Settings | None = None,  # None: the method's own
     seed: int = 0,                     # of everything random but the network's first weights
     options: RunOptions = RunOptions(),
+    score: Callable | None = None,     # for `score_every`: (network, stage's name) → rows, as `score_rows` gives
 ) -> Run:
     "Run all stages of `method`, or go on with them, at any moment; the weights are in `Run.weights()`."
+    if options.score_every is not None and score is None:
+        raise InputError(f'`score_every` = {options.score_every}: give `score`, too, a function of the network '
+                         "and the stage's name that gives rows of results; `experiment` has one.")
     method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
     if settings is None: settings = _own_settings(method, network)
     if options.prepared is not None: task = _open_prepared(task, options.prepared)
@@ -416,10 +440,10 @@ def fit(
     _stages_until(method, options.until)
     accelerator = _new_accelerator(options)
     _rehearse(network, task, method, settings, accelerator, out)
-    return _carry_out(network, task, method, settings, out, seed, options, accelerator)
+    return _carry_out(network, task, method, settings, out, seed, options, accelerator, score)
 
 # %% ../../nbs/runs/67_fit.ipynb #carry-out
-def _carry_out(network, task, method, settings, out, seed, options, accelerator) -> Run:
+def _carry_out(network, task, method, settings, out, seed, options, accelerator, score=None) -> Run:
     "What `fit` does once all is checked."
     stages = _stages_until(method, options.until)
     asked = network, task, method, settings, seed, options, accelerator.num_processes
@@ -438,8 +462,11 @@ def _carry_out(network, task, method, settings, out, seed, options, accelerator)
             if said and accelerator.is_main_process: journal.say(said)
         if accelerator.is_main_process: _say_threads(run, stages, accelerator, journal)
         network = _ready(network, accelerator)
-        context = _StageContext(run, method, network, task, settings, accelerator, journal, seed, options)
-        for stage in stages: _make_stage(stage, context)
+        how = accelerator, journal, seed, options, score
+        context = _StageContext(run, method, network, task, settings, *how)
+        for stage in stages:
+            _make_stage(stage, context)
+            _say_unscored(stage, context)
         trained = [name for name in run.training if run.finished(name)]
         if trained: load_generator(network, run.weights(trained[-1]))
         if accelerator.is_main_process and run.finished(run.training[-1]): _publish(run)

@@ -214,10 +214,12 @@ def _link_file(source: Path, target: Path):
     except OSError: shutil.copy2(source, target)
 
 # %% ../../nbs/runs/63_folder.ipynb #files-of
+_ON_THE_WAY = 'scores.csv', 'snapshots'  # of a training stage, if they were asked for
+
 def _stage_files(folder: Path) -> list[Path]:
-    "What a stage left, but for its record and TensorBoard's files."
+    "What a stage left, but for its record, TensorBoard's files, and scores and snapshots of the way."
     files = [p.relative_to(folder) for p in sorted(folder.rglob('*')) if p.is_file()]
-    aside = 'tensorboard', 'checkpoint', 'done.json'
+    aside = 'tensorboard', 'checkpoint', 'done.json', *_ON_THE_WAY
     return [p for p in files if p.parts[0] not in aside and not p.name.startswith('.')]
 
 # %% ../../nbs/runs/63_folder.ipynb #bring-in
@@ -232,8 +234,9 @@ def _bring_in(
         if 'files' not in done: return False  # of an older udalit
         _require_unchanged(stage, done)
         for left in target.parent.glob(f'.{target.name}.*.tmp'): shutil.rmtree(left)  # by a killed process
-        events = [path.relative_to(stage) for path in stage.glob('tensorboard/events.*')]
-        for path in (*done['files'], *events, 'done.json'): _link_file(stage/path, temporary/path)
+        patterns = 'tensorboard/events.*', 'scores.csv', 'snapshots/step-*'
+        also = [path.relative_to(stage) for pattern in patterns for path in stage.glob(pattern)]
+        for path in (*done['files'], *also, 'done.json'): _link_file(stage/path, temporary/path)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
         return True

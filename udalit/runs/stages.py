@@ -36,11 +36,12 @@ from ..options import RunOptions
 from ..nets.batchnorm import set_batchnorm
 from ..nets.weights import load_generator, save_generator
 from ..nets.translators import Translator
-from ..predict import mean_entropy
+from ..predict import _evaluating, mean_entropy
 from ..pseudo import PseudoLabelled, _read_manifest, easy_and_hard, label_set, split_set
 from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScenes
-from .checkpoints import _continue_terms, _load_checkpoint
-from .checkpoints import _save_checkpoint, _save_terms, _stoppable
+from .checkpoints import _continue_terms, _forget_after, _load_checkpoint, _read_scores
+from .checkpoints import _save_checkpoint, _save_terms, _snapshot, _snapshots, _stoppable
+from .checkpoints import _write_scores
 from .folder import Run, _find_stage, _link_file, _load_network, _marks, _read_done, _read_model
 from .folder import _stage_files
 from ..training.step import Trainer
@@ -62,6 +63,7 @@ class _StageContext:
     journal: Journal
     seed: int = 0
     options: RunOptions = field(default_factory=RunOptions)
+    score: Callable | None = None  # (network, stage's name) → rows of results, for `score_every`
 
     @property
     def is_main(self) -> bool:
@@ -196,8 +198,17 @@ class _Training:
     best: dict           # step and score of the best weights so far
     saved: float = field(default_factory=time.perf_counter)  # when the last checkpoint was written
 
+    def __post_init__(self):
+        self.scored = set(_scored_steps(self.stage, self.settings, self.context.options))
+
     @property
     def folder(self) -> Path: return self.context.run.stage(self.stage.name)
+
+def _scored_steps(stage: Train, settings: Settings, options: RunOptions) -> list[int]:
+    "The steps after which a stage is to be scored: every so many, and the last; a translator after none."
+    every, steps = options.score_every, settings.steps
+    if every is None or stage.network != 'segmentation': return []
+    return sorted({*range(every, steps + 1, every), steps})
 
 class _Batches(_Stopwatch):
     "Pairs of batches; notes the seconds waited for them, and the names of their images."
@@ -226,6 +237,7 @@ def _begin_training(stage: Train, context: _StageContext) -> tuple[_Training, _B
     settings = stage_settings(stage, context.settings, context.method.chosen)
     trainer, folder = _stage_trainer(stage, context, settings), context.run.stage(stage.name)
     done, best = _load_checkpoint(folder/'checkpoint', trainer, context.run.identity(stage.name))
+    if context.is_main: _forget_after(folder, done)
     random = _rng_state()
     batches = _Batches(_batch_pairs(context, stage, settings, done, trainer.views))
     watch = Watch(folder, context.journal, settings.steps, trainer.network.num_classes, done,
@@ -261,6 +273,18 @@ def keep_best(self: _Training, step: int):
     if self.context.is_main: save_generator(network, self.folder/'best.safetensors')
     self.best = dict(step=step, score=score)
 
+# %% ../../nbs/runs/65_stages.ipynb #scored
+@patch
+def score(self: _Training, step: int):
+    "Write down how good the network is, and keep its weights if that is asked for; training goes on as before."
+    if not self.context.is_main: return
+    begun, random, network = time.perf_counter(), _rng_state(), self.trainer.network
+    with _evaluating(network): rows = self.context.score(network, self.stage.name)
+    _set_rng_state(random)
+    if self.context.options.snapshots: save_generator(network, _snapshot(self.folder, step))
+    _write_scores(self.folder, _read_scores(self.folder, step - 1) + [dict(step=step) | row for row in rows])
+    self.watch.since += time.perf_counter() - begun  # images a second are those of training
+
 # %% ../../nbs/runs/65_stages.ipynb #save
 @patch
 def save(self: _Training, step: int, waited: float):
@@ -289,6 +313,7 @@ def _train(training: _Training, batches: _Batches, done: int) -> tuple[int, bool
             measured = training.trainer.step(batches)
             training.watch.step(step, measured, batches.names_of_step(), batches.waited)
             if training.is_check(step): training.keep_best(step)
+            if step in training.scored: training.score(step)
             stop = training.agree(asked(), step)
             if stop or time.perf_counter() - training.saved > seconds: training.save(step, batches.waited)
             if stop: break
