@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from fastcore.basics import patch
 
 from ..core import InputError, _checked, digest, _there_are, write_text
 from ..data.tasks import DRAWN, _require_task
@@ -362,6 +363,24 @@ def _calls(needs: dict) -> dict[tuple, list[str]]:
         left = [run for run in runs if until is None or (place, run, scales, flip) not in whole]
         if left: calls[place, until, scales, flip] = left
     return calls
+
+# %% ../../nbs/experiments/82_published.ipynb #show
+@patch
+def filled(
+    self: PaperTable,
+    out: str | Path = 'runs',     # where `fill_table` made the runs; their results.csv is all that is read
+    task: str | None = None,      # this and those below as for `fill_table`
+    backbone: str | None = None,
+    changes: str = '',
+) -> _Filled:
+    "The table with the numbers that are there: `print` shows it as text, a notebook as HTML."
+    return _filled(self, _needs(self, task=task, backbone=backbone, changes=changes), Path(out), task)
+
+@patch
+def __str__(self: _Filled): return _table_text(self)
+
+@patch
+def _repr_html_(self: _Filled): return str(_table_html(self))
 
 # %% ../../nbs/experiments/82_published.ipynb #write-table
 def _write_table(filled: _Filled, needs: dict, out: Path) -> list[Path]:
