@@ -339,7 +339,8 @@ def _begin(out, network, task, method, settings, seed, options, about):
     record, begun = _plan_run(out, *asked), (out/'settings.json').exists()
     _require_model(out, about)
     _rehearse(network, task, method, settings, accelerator, out)
-    bytes_each, kept = 4*sum(p.numel() for p in network.parameters()), _snapshot_count(method, settings, options)
+    bytes_each = 4*sum(p.numel() for p in network.parameters())
+    kept = _snapshot_count(method, settings, options)
     _require_space(out, (10 + kept)*bytes_each)
     oracle = any(stage.source == 'oracle' for stage in method.training)
     remember = out/'checked.json'

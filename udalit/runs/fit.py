@@ -362,7 +362,7 @@ def _all_have(found: bool, accelerator: Accelerator) -> bool:
 
 # %% ../../nbs/runs/67_fit.ipynb #say-unscored
 def _say_unscored(stage, context: _StageContext):
-    "For the log: after which steps a finished stage was not scored, or its weights not kept, though asked to."
+    "For the log: after which steps a finished stage was not scored, or not kept, though asked to."
     if not context.is_main or not isinstance(stage, Train): return
     settings, options = stage_settings(stage, context.settings, context.method.chosen), context.options
     asked, folder = _scored_steps(stage, settings, options), context.run.stage(stage.name)
@@ -426,11 +426,11 @@ def fit(
     settings: Settings | None = None,  # None: the method's own
     seed: int = 0,                     # of everything random but the network's first weights
     options: RunOptions = RunOptions(),
-    score: Callable | None = None,     # for `score_every`: (network, stage's name) → rows, as `score_rows` gives
+    score: Callable | None = None,     # for `score_every`: (network, stage's name) → rows of results
 ) -> Run:
     "Run all stages of `method`, or go on with them, at any moment; the weights are in `Run.weights()`."
     if options.score_every is not None and score is None:
-        raise InputError(f'`score_every` = {options.score_every}: give `score`, too, a function of the network '
+        raise InputError(f'`score_every` = {options.score_every}: give `score`, too, a function of network '
                          "and the stage's name that gives rows of results; `experiment` has one.")
     method, out = method_on(method, task, getattr(network, 'backbone', '')), Path(out)
     if settings is None: settings = _own_settings(method, network)

@@ -40,7 +40,7 @@ from ..predict import _evaluating, mean_entropy
 from ..pseudo import PseudoLabelled, _read_manifest, easy_and_hard, label_set, split_set
 from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScenes
 from .checkpoints import _continue_terms, _forget_after, _load_checkpoint, _read_scores
-from .checkpoints import _save_checkpoint, _save_terms, _snapshot, _snapshots, _stoppable
+from .checkpoints import _save_checkpoint, _save_terms, _snapshot, _stoppable
 from .checkpoints import _write_scores
 from .folder import Run, _find_stage, _link_file, _load_network, _marks, _read_done, _read_model
 from .folder import _stage_files
@@ -276,7 +276,7 @@ def keep_best(self: _Training, step: int):
 # %% ../../nbs/runs/65_stages.ipynb #scored
 @patch
 def score(self: _Training, step: int):
-    "Write down how good the network is, and keep its weights if that is asked for; training goes on as before."
+    "Write down how good the network is; keep its weights if asked to. Training goes on as before."
     if not self.context.is_main: return
     begun, random, network = time.perf_counter(), _rng_state(), self.trainer.network
     with _evaluating(network): rows = self.context.score(network, self.stage.name)
