@@ -18,7 +18,7 @@ API = dict(
     Term='losses.terms', check_term='testing', toy_pass='testing',
     fit='runs.fit', RunOptions='options', load_run='runs.folder', open_run='runs.folder',
     experiment='experiments.one', table='experiments.tables',
-    evaluate='evaluation.evaluate', predict_folder='experiments.one', report_run='experiments.one',
+    evaluate='evaluation.evaluate', predict_folder='experiments.one', report_run='experiments.reports',
     results_text='evaluation.results',
     InputError='core')
 

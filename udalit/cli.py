@@ -509,16 +509,20 @@ def _predict(
     print(f'{out}/ids and {out}/colours: {count} images, {time.monotonic() - begun:.0f} s')
 
 def _report(
-    folder: str,          # of a run
+    runs: list[str],      # folder of a run; or several, or of a table, whose runs are compared
+    out: str = None,      # the page of several runs, such as page.html; default: RUN/report.html
+    base: str = None,     # of several: name or folder of what others are compared with; default: the first
     data: str = None,     # folder that holds one folder per data set; default: where the run found it
     network: str = None,  # of a run with a network of your own: what builds it, my_nets.py:make
     device: str = None,   # cpu: leave a GPU alone
     workers: int = 0,     # processes that read data
 ):
-    "Score a run that was made in Python: results, pictures and a report in its folder."
-    from udalit.experiments.one import report_run
-    rows = report_run(folder, data, network, device, workers)
-    _print_results(rows, '', Path(folder))
+    "A page of one run, which is scored if it was made in Python; or of several runs side by side."
+    from udalit.evaluation.results import results_text
+    from udalit.experiments.reports import report_run
+    rows = report_run(runs, data, network, device, workers, out=out, base=base)
+    if out is None: _print_results(rows, '', Path(runs[0]))
+    else: print(f'{results_text(rows, classes=False)}\n\nreport {out}')
 
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
                 prepare=_prepare, run=_run, table=_table, evaluate=_evaluate, predict=_predict,
@@ -547,7 +551,10 @@ _EXAMPLES = dict(
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions\n'
             '  udalit predict runs/roofs orthophotos --window 1024x1024 --overlap 0.5 --scale 0.5',
-    report='udalit report runs/mine --network my_nets.py:make',
+    report='udalit report runs/streets\n'
+           '  udalit report runs/table-streets --out page.html --base source\n'
+           '  udalit report runs/a runs/b --out page.html\n'
+           '  udalit report runs/mine --network my_nets.py:make',
     export='udalit export runs/streets --out streets.onnx\n'
            '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
@@ -590,6 +597,7 @@ def _add_argument(parser: argparse.ArgumentParser, name: str, about):
     param = Param(about.docment, kind)
     param.set_default(about.default)
     how = param.kwargs | (dict(action=_Joined) if name in ('without', 'with_', 'set_') else {})
+    if about.anno == list[str]: how |= dict(type=str, nargs='+')
     if param.opt: added = parser.add_argument(_option(name), dest=name, **how)
     else: added = parser.add_argument(name, **how)
     if name in _WORDS: added.completer = lambda **_: _WORDS[name]

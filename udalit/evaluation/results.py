@@ -292,12 +292,14 @@ def _table_html(
     reference: tuple[str, ...],  # as for `_best`
 ) -> str:
     "One table, best of each column bold."
-    head = ''.join(f'<th>{name}</th>' for name in ('method', 'stage', 'checkpoint', 'seeds', 'mIoU'))
-    head += ''.join(f'<th class="class"><span>{html.escape(_class_name(c))}</span></th>' for c in columns)
+    named, upright = '<th scope="col">', '<th scope="col" class="class">'
+    head = ''.join(f'{named}{name}</th>' for name in ('method', 'stage', 'checkpoint', 'seeds', 'mIoU'))
+    head += ''.join(f'{upright}<span>{html.escape(_class_name(c))}</span></th>' for c in columns)
     winners = {(id(s), c) for c in ('miou', *columns) for s in _best(summaries, c, reference)}
     body = []
     for s in summaries:
-        line = ''.join(f'<th>{html.escape(text)}</th>' for text in (s.method, s.stage, s.checkpoint))
+        names = s.method, s.stage, s.checkpoint
+        line = ''.join(f'<th scope="row">{html.escape(text)}</th>' for text in names)
         line += f'<td>{s.seeds}</td>'
         for c in ('miou', *columns):
             text = _cell_text(s, c)
