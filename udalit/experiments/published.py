@@ -205,7 +205,7 @@ def _own_values(need: _Need, rows: list[dict]) -> list[float]:
     return [values[seed] for seed in sorted(values) if values[seed] is not None]
 
 # %% ../../nbs/experiments/82_published.ipynb #filled
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Filled:
     "A table with one's own numbers: (row, column) → one for each seed."
     table: PaperTable
@@ -243,15 +243,19 @@ def _own_text(filled: _Filled, i: int, j: int) -> str:
 def _printed(filled: _Filled, i: int, j: int) -> float: return float(filled.table.rows[i].published[j])
 
 def _narrow(filled: _Filled) -> list[list[str]]:
-    "One line for each row; in each column: printed, own, and the difference."
+    "One line a row; in each column what is printed; where there are own numbers, these and the difference."
     several, head, lines = len(filled.table.columns) > 1, [''], []
-    for column in filled.table.columns:
-        head += [f'{column.name}, {what}' if several else what for what in ('printed', 'here', 'difference')]
+    measured = {j for (_, j), values in filled.own.items() if values}
+    for j, column in enumerate(filled.table.columns):
+        shown = ['printed', *['here', 'difference']*(j in measured)]
+        head += [f'{column.name}, {what}' if several else what for what in shown]
     for i, row in enumerate(filled.table.rows):
         line = [row.name]
         for j in range(len(filled.table.columns)):
             printed = _printed(filled, i, j)
-            line += [_number(printed), _own_text(filled, i, j), _number(filled.mean(i, j) - printed, '+')]
+            line.append(_number(printed))
+            if j not in measured: continue
+            line += [_own_text(filled, i, j), _number(filled.mean(i, j) - printed, '+')]
         lines.append(line)
     return [head, *lines]
 
@@ -377,7 +381,7 @@ def filled(
     return _filled(self, _needs(self, task=task, backbone=backbone, changes=changes), Path(out), task)
 
 @patch
-def __str__(self: _Filled): return _table_text(self)
+def __repr__(self: _Filled): return _table_text(self)
 
 @patch
 def _repr_html_(self: _Filled): return str(_table_html(self))
