@@ -6,10 +6,10 @@
 __all__ = ['COMMANDS', 'main']
 
 # %% ../nbs/85_cli.ipynb #imports
-import argparse, contextlib, difflib, importlib, io, json, math
-import os, re, shlex, signal, sys, threading, time, tomllib, warnings
+import argparse, contextlib, difflib, importlib, inspect, io, json, math
+import os, re, shlex, shutil, signal, sys, threading, time, tomllib, warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -101,21 +101,19 @@ class _MethodOptions:
 @dataclass(frozen=True)
 class _TrainingOptions:
     "Which network is trained, at which size, how long."
-    steps: int = None            # of a training stage (of the longest, where they differ)
+    steps: int = None            # of a training stage (of the longest, where they differ): 1 or more
     size: str = None             # WxH to which whole pictures of both domains are resized for the network
     window: str = None           # WxH of the parts that it sees instead; the task folders: the usual size
     scale: float = None          # for parts, pictures are resized by this factor: 0.5 (default: 1)
     overlap: float = None        # share of a part that blends with the next, in predictions: 0 to 0.5
-    backbone: str = None         # DeepLab-v2 on small, mobilenet_v2, vgg16, resnet18, resnet50, resnet101
-                                 # (the default; for drawn worlds: small); or fcn8s, deeplab_v3plus, hrnet_w48
-    weights: str = None          # of the backbone: a file, torchvision's name, or none (random);
-                                 # default: ImageNet's where there are any
+    backbone: str = None         # what DeepLab-v2 stands on; the last three are networks of their own
+    weights: str = None          # of the backbone: a file, torchvision's name, or none, which is random
     classes: int = None          # of the network: 16 or 13 of Cityscapes' 19; default: all of the task
-    decoders: int = None         # 2: a decoder for each domain
-    batch_size: int = None       # images of each domain in a forward pass
-    accumulate: int = None       # forward passes in an optimiser step
-    learning_rate: float = None  # of the backbone
-    batchnorm: str = None        # free, affine-frozen, frozen or eval
+    decoders: int = None         # 1, or 2: a decoder for each domain
+    batch_size: int = None       # images of each domain in a forward pass: 1 or more
+    accumulate: int = None       # forward passes in an optimiser step: 1 or more
+    learning_rate: float = None  # of the backbone, at the start, such as 2.5e-4
+    batchnorm: str = None        # which part of BatchNorm is trained
     test_scales: str = None      # results have further rows for these test sizes, such as 0.7,1,1.3
     test_flip: bool = False      # … and for the mirrored images too
     bands: str = None            # of the task folders: which are red, green, blue, from 1, such as 4,3,2
@@ -282,19 +280,27 @@ def _check(
     report: str = None,    # a new .html: gets all that was found, with pictures
     workers: int = None,   # processes; default: one for each CPU core
     progress: bool = True,
+    backbone: str = None,  # look whether its first weights are there, too
+    weights: str = None,   # of the backbone: a file, or torchvision's name; default: as for `udalit run`
 ) -> int:
     "Look at every file that a run on TASK would read, and say what is wrong; exit status 1 if anything is."
     from udalit.data.doctor import diagnose, _require_new, _save_skip
     from udalit.evaluation.checkup import diagnosis_page
+    from udalit.nets.generators import _first_weights
+    missing = []
+    if backbone or weights:
+        try: _first_weights(backbone or 'resnet101', weights)
+        except InputError as error: missing.append(str(error))
     for name, path in dict(save_skip=save_skip, report=report).items():
         if path is not None: _require_new(name, path, {}, data)
     own = dict(bands=_parse_bands(bands), span=_parse_span(span), allow_unseen=allow_unseen)
-    diagnosis = diagnose(task, data, oracle, workers, progress, skip=skip, **own)
-    print(diagnosis)
+    try: diagnosis = diagnose(task, data, oracle, workers, progress, skip=skip, **own)
+    except InputError as error: raise InputError('\n  '.join([str(error), *missing])) from None
+    print('\n\n'.join([str(diagnosis), *missing]))
     if report: diagnosis_page(report, diagnosis)
     if diagnosis.skip and save_skip: _save_skip(diagnosis, save_skip)
     elif diagnosis.skip: print('`--save-skip FILE` lists them; `udalit run … --skip FILE` leaves them out.')
-    return 0 if diagnosis.sound else 1
+    return 0 if diagnosis.sound and not missing else 1
 
 # %% ../nbs/85_cli.ipynb #prepare
 def _prepare(
@@ -491,6 +497,8 @@ def _predict(
     images: str,               # an image, or a folder of images, with sub-folders
     out: str = 'predictions',  # folder; gets ids/ and colours/, a PNG for each image
     overlays: bool = False,    # also overlays/: the colours laid over the images
+    confidence: bool = False,  # also confidence/: how probable the class is, a PNG of 0 to 255 for 0 to 1
+    save_probabilities: bool = False,  # also probabilities/: of all K classes, float16 (K, H, W), .npy
     scales: str = '1',         # test sizes, such as 0.7,1,1.3
     flip: bool = False,        # also look at the mirrored image
     device: str = None,        # cpu: leave a GPU alone
@@ -505,9 +513,12 @@ def _predict(
     seen = dict(window=_parse_size(window, '--window'), scale=scale, overlap=overlap, network=network)
     begun = time.monotonic()
     views = _parse_scales(scales), flip, device, workers
-    count = predict_folder(folder, images, out, *views, overlays=overlays, **seen)
-    print(f'{out}/ids and {out}/colours: {count} images, {time.monotonic() - begun:.0f} s')
+    also = dict(overlays=overlays, confidence=confidence, save_probabilities=save_probabilities)
+    count = predict_folder(folder, images, out, *views, **also, **seen)
+    made = ['ids', 'colours', *(name.removeprefix('save_') for name, asked in also.items() if asked)]
+    print(f'{", ".join(f"{out}/{kind}" for kind in made)}: {count} images, {time.monotonic() - begun:.0f} s')
 
+# %% ../nbs/85_cli.ipynb #last-commands
 def _report(
     runs: list[str],      # folder of a run; or several, or of a table, whose runs are compared
     out: str = None,      # the page of several runs, such as page.html; default: RUN/report.html
@@ -524,9 +535,20 @@ def _report(
     if out is None: _print_results(rows, '', Path(runs[0]))
     else: print(f'{results_text(rows, classes=False)}\n\nreport {out}')
 
+def _watch(
+    folder: str,          # of a run, which another process may be training
+    once: bool = False,   # print it once, and end
+    seconds: float = 3.,  # between two looks
+):
+    "Show how far a run is, until it ends or Ctrl-C: stage, step, time left, losses, warnings."
+    from udalit.runs.follow import _follow
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns - 1 if terminal else 110
+    with contextlib.suppress(KeyboardInterrupt): _follow(folder, seconds, once, max(40, width), terminal)
+
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
-                prepare=_prepare, run=_run, table=_table, evaluate=_evaluate, predict=_predict,
-                report=_report, export=_export, profile=_profile)
+                prepare=_prepare, run=_run, watch=_watch, table=_table, evaluate=_evaluate,
+                predict=_predict, report=_report, export=_export, profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
@@ -549,8 +571,9 @@ _EXAMPLES = dict(
           '  udalit table isia-aim:IV --task streets --seeds 0\n'
           '  udalit table all --dry-run',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
-    predict='udalit predict runs/streets photos --out predictions\n'
+    predict='udalit predict runs/streets photos --out predictions --overlays --confidence\n'
             '  udalit predict runs/roofs orthophotos --window 1024x1024 --overlap 0.5 --scale 0.5',
+    watch='udalit watch runs/streets\n  udalit watch runs/streets --once',
     report='udalit report runs/streets\n'
            '  udalit report runs/table-streets --out page.html --base source\n'
            '  udalit report runs/a runs/b --out page.html\n'
@@ -573,6 +596,48 @@ def _require_known(given: dict):
         if name is None or name in names or kind == 'method' and given.get('import_'): continue
         if kind == 'what' and _is_of_papers(name): continue
         raise InputError(f'no {"method" if kind == "method" else "task"} "{name}".{_there_are(name, names)}')
+
+# %% ../nbs/85_cli.ipynb #dependent
+_DEPENDENT = ('steps', 'size', 'backbone', 'weights', 'decoders', 'batch_size', 'accumulate',
+              'learning_rate', 'batchnorm', 'test_scales')
+
+def _by_stage(stages: dict, name: str) -> str:
+    "The value of a setting; if the stages differ, that of each."
+    found = {stage: getattr(settings, name) for stage, settings in stages.items()}
+    texts = {stage: ','.join(f'{v:g}' for v in value) if isinstance(value, tuple) else
+             f'{value:g}' if isinstance(value, float) else str(value) for stage, value in found.items()}
+    if len(set(texts.values())) == 1: return next(iter(texts.values()))
+    return ', '.join(f'{text} in {stage}' for stage, text in texts.items())
+
+def _defaults_text(method: str, task: str, changes: _MethodOptions, training: _TrainingOptions) -> str:
+    "What options of `run` are that depend on these, a line each, and the plan."
+    from udalit.data.tasks import _sizes_without_data
+    from udalit.methods.catalogue import method_on, settings_for
+    from udalit.methods.plans import stage_settings
+    from udalit.nets.generators import _weights_of
+    given = training.of(task)
+    backbone, asked = given['backbone'], {n: v for n, v in given.items() if n in _SETTINGS and v is not None}
+    changed = changes.of(method)
+    changed = method_on(replace(changed, chosen=changed.chosen | asked), task, backbone)
+    settings = settings_for(backbone, changed)
+    stages = {s.name: stage_settings(s, settings, changed.chosen) for s in changed.segmenting}
+    sizes = given['window'] or given['size'] or _sizes_without_data(task)
+    found = {name: _by_stage(stages, name) for name in _SETTINGS}
+    found |= dict(backbone=backbone, size=_sizes_text(sizes),
+                  weights=given['weights'] or _weights_of(backbone, **settings.of_network()))
+    if found['weights'] == 'none': found['weights'] = 'none (random)'
+    lines = [f'  {_option(name):18}{found[name]}' for name in _DEPENDENT]
+    plan = ' → '.join(stage.name for stage in changed.stages)
+    return '\n'.join([f'{changed.title} on {task}: {plan}', *lines])
+
+_SETTINGS = 'steps', 'decoders', 'batch_size', 'accumulate', 'learning_rate', 'batchnorm', 'test_scales'
+
+def _sizes_text(sizes: tuple | None) -> str:
+    "(width, height) of both domains, or a pair of such, for people; None: not known."
+    if sizes is None: return 'the usual size of the pictures, seen in parts'
+    source, target = sizes if isinstance(sizes[0], tuple) else (sizes, sizes)
+    if source == target: return '{}x{}'.format(*source)
+    return 'source {}x{}, target {}x{}'.format(*source, *target)
 
 # %% ../nbs/85_cli.ipynb #arguments
 def _arguments(command) -> dict:
@@ -597,10 +662,23 @@ def _add_argument(parser: argparse.ArgumentParser, name: str, about):
     param = Param(about.docment, kind)
     param.set_default(about.default)
     how = param.kwargs | (dict(action=_Joined) if name in ('without', 'with_', 'set_') else {})
+    how['help'] = _help_of(name, about)
+    if kind in (int, float) and param.opt: how['metavar'] = 'N' if kind is int else 'X'
     if about.anno == list[str]: how |= dict(type=str, nargs='+')
     if param.opt: added = parser.add_argument(_option(name), dest=name, **how)
     else: added = parser.add_argument(name, **how)
     if name in _WORDS: added.completer = lambda **_: _WORDS[name]
+
+def _help_of(name: str, about) -> str:
+    "An option's help: its comment, the words it may be, its default."
+    text = (about.docment or '').replace('None:', 'default:')
+    words = _WORDS.get(name, ())
+    if words and name not in ('method', 'task', 'what') and not all(word in text for word in words):
+        text += f'; one of {", ".join(words)}'
+    if name in _DEPENDENT and about.default is None: text += ' (default: see below)'
+    elif not any(about.default is no for no in (None, False, inspect.Parameter.empty)):
+        text += f' (default: {about.default})'
+    return text.replace('%', '%%')
 
 # %% ../nbs/85_cli.ipynb #list-option
 class _List(argparse.Action):
@@ -620,8 +698,9 @@ _LISTS = dict(table=_list_tables)
 def _parser_of(name: str) -> argparse.ArgumentParser:
     "The parser of a command."
     command = COMMANDS[name]
+    about = f'{_SEE_BELOW}\n\n' if name in ('run', 'table') else ''
     parser = argparse.ArgumentParser(
-        f'udalit {name}', description=command.__doc__, epilog=f'examples:\n  {_EXAMPLES[name]}',
+        f'udalit {name}', description=command.__doc__, epilog=f'{about}examples:\n  {_EXAMPLES[name]}',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_arguments(parser, command)
     if name in _LISTS:
@@ -629,6 +708,9 @@ def _parser_of(name: str) -> argparse.ArgumentParser:
         parser.add_argument('--list', action=_List, help='list those of the papers', **nothing)
     parser.error = partial(_refuse, parser, name)  # one line, as for all bad input
     return parser
+
+_SEE_BELOW = ('Defaults that depend on method, task and backbone:\n'
+              '  udalit run METHOD TASK --help  shows them, with all else that is typed.')
 
 def _add_arguments(parser: argparse.ArgumentParser, command: Callable):
     "Add a command's arguments, and those of its groups."
@@ -662,6 +744,7 @@ def _read(name: str, *arguments: str) -> Callable:
     arguments = [_dashed(argument) for argument in arguments]
     config = _config_of(arguments) if name == 'run' else None
     if config is not None: _preset(parser, config)
+    if name == 'run' and {'-h', '--help'} & set(arguments): parser.epilog = _epilog_of(parser, arguments)
     given = vars(parser.parse_args(arguments))
     given.pop('config', None)
     for action in parser._actions:  # "$X" where X is not set
@@ -672,6 +755,17 @@ def _read(name: str, *arguments: str) -> Callable:
     for group, kind in _groups(command).items():
         given[group] = kind(**{key: given.pop(key) for key in _arguments(kind) if key in given})
     return partial(command, **given)
+
+# %% ../nbs/85_cli.ipynb #epilog
+def _epilog_of(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
+    "The end of the help of `run`: with METHOD and TASK, what is the default for them."
+    typed = [argument for argument in arguments if argument not in ('-h', '--help')]
+    if len([word for word in typed if not word.startswith('-')]) < 2: return parser.epilog
+    try: known = _read('run', *typed).keywords
+    except InputError as error: return f'{parser.epilog}\n\n{error}'
+    try: text = _defaults_text(*(known[key] for key in ('method', 'task', 'changes', 'training')))
+    except InputError as error: text = _respelled(str(error))
+    return parser.epilog.replace(_SEE_BELOW, text)
 
 def _config_of(arguments: list[str]) -> str | None:
     "The file that `--config` names."
@@ -764,7 +858,7 @@ def main(
 
 def _is_light(command: partial) -> bool:
     "Does a command, ready to be called, do without torch?"
-    return command.func is _tasks or command.func is _methods and not command.keywords['terms']
+    return command.func in (_tasks, _watch) or command.func is _methods and not command.keywords['terms']
 
 def _call(arguments: list[str], begun: Callable) -> int | None:
     "Read the command, import what it stands on, and call it; gives its exit status, None for 0."

@@ -584,7 +584,14 @@ def _progress_bar(
 ) -> tqdm:
     "A bar that goes away at its end; in a log file, which keeps every line, two a minute."
     watched = sys.stderr.isatty() or 'ipykernel' in sys.modules
-    return tqdm(things, disable=_IN_TEST or not show, leave=False, mininterval=.1 if watched else 30, **how)
+    how |= dict(disable=_IN_TEST or not show, leave=False, mininterval=.1 if watched else 30)
+    return _bar_of('ipykernel' in sys.modules)(things, **how)
+
+def _bar_of(notebook: bool) -> type[tqdm]:
+    "tqdm's bar for a notebook, where ipywidgets can draw it; else that of a terminal."
+    if not notebook or importlib.util.find_spec('ipywidgets') is None: return tqdm
+    from tqdm.notebook import tqdm as drawn
+    return drawn
 
 # %% ../nbs/00_core.ipynb #peak-memory
 def _peak_memory() -> int:

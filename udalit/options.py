@@ -17,8 +17,8 @@ from .core import InputError, _checked
 @dataclass(frozen=True)
 class RunOptions:
     "How a run goes about its work."
-    precision: str = 'no'       # 'no' (float32), 'bf16' or 'fp16' (on a CUDA GPU)
-    device: str | None = None   # 'cpu' to leave a GPU alone; None: the best that is there
+    precision: str = 'no'       # no (float32), bf16 or fp16 (on a CUDA GPU)
+    device: str | None = None   # cpu: leave a GPU alone; None: the best that is there
     workers: int = 0            # processes that read data, for each domain
     save_seconds: float = 60.   # at the least between two checkpoints
     checks: int = 5             # how often a training stage is judged for its best weights

@@ -118,6 +118,22 @@ def _label_map(
         scores = probabilities(model, images, size, scales, flip)
     return labels_and_confidence(scores)[0]
 
+# %% ../nbs/40_predict.ipynb #labels-probabilities
+@torch.inference_mode()
+def _labels_and_probabilities(
+    model: nn.Module,                    # as for `probabilities`
+    images: Tensor,                      # (b, 3, h, w) uint8, or float and normalised
+    size: tuple[int, int] | None = None,  # (H, W) of the result; the images' own if None
+    scales: tuple[float, ...] = (1.,),   # as for `probabilities`
+    flip: bool = False,                  # as for `probabilities`
+) -> tuple[Tensor, Tensor]:              # (b, H, W) uint8 training ids, (b, k, H, W) float32
+    "What `_label_map` and `probabilities` give."
+    if len(scales) > 1 or flip:
+        found = probabilities(model, images, size, scales, flip)
+        return labels_and_confidence(found)[0], found
+    scores = upsample(_view_logits(model, images, scales[0]), size or tuple(images.shape[-2:]))
+    return labels_and_confidence(scores)[0], scores.softmax(1)
+
 # %% ../nbs/40_predict.ipynb #blended
 _PANEL = 2**12  # columns of pixels that are finished together
 

@@ -123,6 +123,7 @@ class _Search:
     "How files are looked for."
     skip: frozenset[str] = frozenset()  # absolute paths; their scenes are left out
     faults: list[tuple] | None = None   # gets (kind of fault, file, what is wrong); None: an `InputError`
+    missing: dict | None = None         # gets folder: what is expected there; None: an `InputError`
 
 _EVERYTHING = _Search()
 _SEARCH = ContextVar('search', default=_EVERYTHING)
@@ -147,6 +148,13 @@ def _object(kind: str, files: list[str], what: str, message: str):
     "An `InputError` with the message; or, where faults are noted, a note on each file: then it is left out."
     if not _is_noting(): raise InputError(message)
     _SEARCH.get().faults.extend((kind, str(file), what) for file in files)
+
+def _miss(folder: str | Path, message: str) -> Path:
+    "An `InputError`; or, where it is noted what is missing, a note, and a file that stands for all in there."
+    missing = _SEARCH.get().missing
+    if missing is None: raise InputError(message)
+    if not any(Path(above) in Path(folder).parents for above in missing): missing[str(folder)] = message
+    return Path(folder)/'missing'
 
 # %% ../../nbs/data/11_datasets.ipynb #keyed
 def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
@@ -207,11 +215,12 @@ def _find_images(
     recursive: bool = False,
 ) -> dict[str, Path]:
     "The images of `folder` by key; a missing or empty folder is an `InputError` that explains the layout."
-    if not folder.is_dir(): raise InputError(f'{folder}: no such folder. Expected here: {layout}.')
+    if not folder.is_dir():
+        return {'': _miss(folder, f'{folder}: no such folder. Expected here: {layout}.')}
     files = _list_files(folder, pattern, recursive=recursive)
     found = _keyed(files, lambda path: path.stem.removesuffix(ending))
-    if not found: raise InputError(f'{folder}: no images named {pattern}. Expected here: {layout}.')
-    return found
+    if found: return found
+    return {'': _miss(folder, f'{folder}: no images named {pattern}. Expected here: {layout}.')}
 
 # %% ../../nbs/data/11_datasets.ipynb #gta5
 _GTA5_MISMATCHED = ('15188', '17705')
@@ -320,13 +329,14 @@ def _scene_key(path: Path, folder: str | Path) -> str:
 def _find_scenes(folder: str | Path, pattern: str, what: str) -> tuple[dict[str, Path], str]:
     "The files of `folder` by their scenes' keys, and what was left out, in words."
     expected = f'Expected here: {what} ({", ".join(_IMAGE_SUFFIXES)}), in sub-folders if you like.'
-    if not Path(folder).is_dir(): raise InputError(f'{folder}: no such folder. {expected}')
+    if not Path(folder).is_dir():
+        return {'': _miss(folder, f'{folder}: no such folder. {expected}')}, ''
     there = _look_through(folder, pattern, recursive=True)
     left_out = f'{folder}: {there}' if there.skipped else ''
     found = _keyed(there.files, partial(_scene_key, folder=folder))
     if not found:
         left_out = f' Left out: {there}.' if there.skipped else ''
-        raise InputError(f'{folder}: nothing named {pattern}. {expected}{left_out}')
+        found = {'': _miss(folder, f'{folder}: nothing named {pattern}. {expected}{left_out}')}
     return found, left_out
 
 # %% ../../nbs/data/11_datasets.ipynb #folders

@@ -634,6 +634,16 @@ def _compared(parts: dict[str, _Part], task: Task) -> list[tuple[str, str, str]]
     return found + list(_missing(parts, counted, task.allow_unseen))
 
 # %% ../../nbs/data/19_doctor.ipynb #diagnose
+def _require_none(missing: dict[str, str]):
+    "An `InputError` that names all that is missing, each on a line of its own if it is more than one thing."
+    what = [*missing.values()]
+    if len(what) > 1: what = [f'{len(what)} folders are missing or empty:', *what]
+    if what: raise InputError('\n  '.join(what))
+
+def _is_below(file: str, missing: dict[str, str]) -> bool:
+    "Does a file stand for those of a missing folder?"
+    return any(Path(folder) in Path(file).parents for folder in missing)
+
 @_checked
 def diagnose(
     task: str | Task,               # the name of one of `TASKS`, or a task
@@ -644,13 +654,16 @@ def diagnose(
     **how,                          # further arguments of `find_task`, such as skip and bands
 ) -> _Diagnosis:
     "Look at every file of a task, decode it, compare it with all others; nothing is written."
-    faults = []
+    faults, missing = [], {}
     try:
-        with _searching(faults=faults):
+        with _searching(faults=faults, missing=missing):
             if isinstance(task, str): task = find_task(task, data, **how)
             datasets = task.parts() | (dict(oracle=task.oracle()) if oracle else {})
-    except InputError as error:
-        if not faults: raise
+        _require_none(missing)
+    except Exception as error:  # a reader may fail on what stands for missing files
+        faults = [fault for fault in faults if not _is_below(fault[1], missing)]
+        if not faults: _require_none(missing)
+        if not faults or not isinstance(error, InputError): raise
         faults.append(('no folder', str(data), str(error)))
         name, parts = task if isinstance(task, str) else task.name, {}
     else:

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from ..core import InputError, _checked, _require_memory, _require_space, _there_are
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
 from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia
-from .datasets import _object, _picture_sizes, _require_described, _searching
+from .datasets import _miss, _object, _picture_sizes, _require_described, _searching
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
 from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
@@ -107,9 +107,21 @@ def _data_folder(data: str | Path | None, name: str) -> Path:
     if data is None: raise InputError(f'this task needs data: give `data=ROOT`, a folder that holds {name}/.')
     folder = Path(data)/name
     if not folder.is_dir():
-        raise InputError(f'{folder}: no such folder. Give `data=ROOT`, a folder that holds one folder '
-                         f'per data set: {name}/.')
+        _miss(folder, f'{folder}: no such folder. Give `data=ROOT`, a folder that holds one folder '
+                      f'per data set: {name}/.')
     return folder
+
+# %% ../../nbs/data/18_tasks.ipynb #sizes
+_SIZES = {  # (width, height) at which the network sees the source and the target
+    'gta5-cityscapes': ((1280, 720), (1024, 512)), 'synthia-cityscapes': ((1280, 760), (1024, 512)),
+    **{f'cityscapes-{city.lower()}': ((1024, 512), (1024, 512)) for city in _CROSS_CITIES},
+    'cityscapes-acdc': ((1024, 512), (960, 540)), 'cityscapes-dark-zurich': ((1024, 512), (960, 540)),
+    'camvid-dusk': ((480, 360), (480, 360))}
+
+def _sizes_on(name: str) -> dict:
+    "The two sizes, as `Task` takes them."
+    source, target = _SIZES[name]
+    return dict(source_size=source, target_size=target)
 
 # %% ../../nbs/data/18_tasks.ipynb #to-cityscapes
 _GAMES = 'gta5-cityscapes', 'synthia-cityscapes'  # from a game to real photographs
@@ -120,7 +132,7 @@ def _gta5_cityscapes(data: str | Path) -> Task:
     return Task(
         name='gta5-cityscapes', space=CITYSCAPES, source=gta5(_data_folder(data, 'gta5')),
         target=cityscapes(city, 'train', labelled=False), test=cityscapes(city, 'val'),
-        source_size=(1280, 720), target_size=(1024, 512), protocols=('19', '16', '13'),
+        **_sizes_on('gta5-cityscapes'), protocols=('19', '16', '13'),
         oracle=partial(cityscapes, city, 'train'), game=True,
         published=dict(source=24_964, target=2_975, test=500))
 
@@ -130,7 +142,7 @@ def _synthia_cityscapes(data: str | Path) -> Task:
     return Task(
         name='synthia-cityscapes', space=CITYSCAPES, source=synthia(_data_folder(data, 'synthia')),
         target=cityscapes(city, 'train', labelled=False), test=cityscapes(city, 'val'),
-        source_size=(1280, 760), target_size=(1024, 512), protocols=('16', '13', '19'),
+        **_sizes_on('synthia-cityscapes'), protocols=('16', '13', '19'),
         oracle=partial(cityscapes, city, 'train'), game=True,
         published=dict(source=9_400, target=2_975, test=500))
 
@@ -141,8 +153,7 @@ def _from_cityscapes(data: str | Path | None, name: str, target: Dataset, test: 
     if len(test.space) < len(source.space): source = _narrowed(source, len(test.space))
     published = dict(source=2_975) | other.pop('published')
     return Task(name=name, space=source.space, source=source, target=target, test=test,
-                source_size=(1024, 512), protocols=tuple(source.space.protocols), published=published,
-                **other)
+                **_sizes_on(name), protocols=tuple(source.space.protocols), published=published, **other)
 
 def _no_oracle(name: str) -> Dataset:
     raise InputError(f'{name} has no labels of its training images, so nobody can be trained on them.')
@@ -152,8 +163,8 @@ def _cityscapes_crosscity(city: str, data: str | Path) -> Task:
     folder = _data_folder(data, 'crosscity')
     return _from_cityscapes(
         data, f'cityscapes-{city.lower()}', _crosscity(folder, city, labelled=False),
-        _crosscity(folder, city, labelled=True), target_size=(1024, 512),
-        oracle=partial(_no_oracle, 'Cross-City'), published=dict(target=3_200, test=100))
+        _crosscity(folder, city, labelled=True), oracle=partial(_no_oracle, 'Cross-City'),
+        published=dict(target=3_200, test=100))
 
 # %% ../../nbs/data/18_tasks.ipynb #from-cityscapes-more
 def _cityscapes_acdc(data: str | Path) -> Task:
@@ -161,15 +172,14 @@ def _cityscapes_acdc(data: str | Path) -> Task:
     folder = _data_folder(data, 'acdc')
     return _from_cityscapes(
         data, 'cityscapes-acdc', _acdc(folder, 'train', labelled=False), _acdc(folder, 'val'),
-        target_size=(960, 540), oracle=partial(_acdc, folder, 'train'),
-        published=dict(target=1_600, test=406))
+        oracle=partial(_acdc, folder, 'train'), published=dict(target=1_600, test=406))
 
 def _cityscapes_dark_zurich(data: str | Path) -> Task:
     "Cityscapes → Dark Zurich's nights, 19 classes."
     folder = _data_folder(data, 'dark-zurich')
     return _from_cityscapes(
         data, 'cityscapes-dark-zurich', _dark_zurich(folder, 'train', labelled=False),
-        _dark_zurich(folder, 'val'), target_size=(960, 540), oracle=partial(_no_oracle, 'Dark Zurich'),
+        _dark_zurich(folder, 'val'), oracle=partial(_no_oracle, 'Dark Zurich'),
         published=dict(target=2_416, test=50))
 
 # %% ../../nbs/data/18_tasks.ipynb #camvid-dusk
@@ -181,10 +191,12 @@ def _camvid_dusk(data: str | Path) -> Task:
     return Task(
         name='camvid-dusk', space=source.space, source=source,
         target=camvid(folder, 'train', dusk, labelled=False), test=camvid(folder, 'test', dusk),
-        source_size=(480, 360), target_size=(480, 360), protocols=tuple(source.space.protocols),
+        **_sizes_on('camvid-dusk'), protocols=tuple(source.space.protocols),
         oracle=partial(camvid, folder, 'train', dusk), published=dict(source=577, target=62, test=62))
 
 # %% ../../nbs/data/18_tasks.ipynb #from-above
+_TILE = 512, 512
+
 def _from_above(
     name: str,
     source: Dataset,
@@ -197,7 +209,7 @@ def _from_above(
     space = source.space
     return Task(
         name=name, space=space, source=source, target=split(train, labelled=False), test=split(test),
-        source_size=(512, 512), target_size=(512, 512), protocols=tuple(space.protocols),
+        source_size=_TILE, target_size=_TILE, protocols=tuple(space.protocols),
         oracle=partial(split, train), published=published)
 
 def _target_of(reader: Callable, folder: Path, split, labelled: bool = True) -> Dataset:
@@ -268,6 +280,15 @@ def _require_sides(data: Path):
     what = 'has no masks, but the target has: are the two folders swapped?'
     _object('swapped', [data/'source'], what, f'{data/"source"}: {what} The source is the one with labels.')
 
+_OWN = 'classes.txt', 'source/images', 'source/masks', 'target/images', 'test/images', 'test/masks'
+
+def _require_own(data: Path):
+    "An `InputError` that names all that is missing of the task folders, if it is more than one thing."
+    missing = [name for name in _OWN if not (data/name).exists()]
+    if not (data/'target'/'masks').is_dir() and len(missing) > 1:  # else the two may be swapped
+        raise InputError(f'{data}: {", ".join(missing)} are missing. The task folders needs a list of '
+                         'classes, labelled source images, target images, and labelled test images.')
+
 def _own_folders(
     data: str | Path,
     bands: tuple[int, int, int] | None = None,
@@ -280,6 +301,7 @@ def _own_folders(
         raise InputError('this task needs data: give `data=ROOT`, '
                          'a folder with classes.txt, source/, target/ and test/.')
     data = Path(data)
+    _require_own(data)
     space, ids = _read_class_list(data/'classes.txt')
     _require_sides(data)
     def part(name, masks=True):
@@ -386,6 +408,14 @@ TASKS = {
 }
 DRAWN = 'streets', 'aerial'  # drawn where they are missing, at the size that is asked for
 _DRAWN_IN_PART = 'streets-camvid',  # likewise, but for the source alone
+
+# %% ../../nbs/data/18_tasks.ipynb #usual-sizes
+def _sizes_without_data(name: str) -> tuple | None:
+    "(width, height) of source and target on a task; None: as the user's own images are."
+    if name in _SIZES: return _SIZES[name]
+    if name == 'folders': return None
+    size = inspect.signature(TASKS[name][1]).parameters.get('size')
+    return (size.default, size.default) if size else (_TILE, _TILE)
 
 # %% ../../nbs/data/18_tasks.ipynb #drawn-folder
 def _drawn_folder(name: str, data: str | Path, size: tuple[int, int] | None) -> tuple[Path, tuple[int, int]]:

@@ -6,8 +6,9 @@
 __all__ = ['predictions', 'evaluate']
 
 # %% ../../nbs/evaluation/71_evaluate.ipynb #imports
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,22 +64,28 @@ def predictions(
 ) -> Iterator[tuple[list[str], Tensor, Tensor | None]]:  # names, ids and labels (b, H, W) uint8
     "The model's label maps for a data set, batch by batch; the ids are on the model's device."
     windows = _find_windows(size, window, overlap, scale)
-    loader = test_loader(dataset, _Sizing(size, label_size, windows), batch_size, workers)
+    sizing = _Sizing(size, label_size, windows)
+    find = partial(_map_batch, model, windows=windows, scales=scales, flip=flip)
+    for batch, ids in _found_in(dataset, find, sizing, batch_size, workers, progress):
+        yield batch['name'], ids, batch.get('label')
+
+def _found_in(dataset: Dataset, find: Callable, sizing: _Sizing, batch_size=1, workers=0, progress=True):
+    "Batches of a data set, each with what `find` makes of its images, the wanted size, and whether whole."
+    loader = test_loader(dataset, sizing, batch_size, workers)
     with _progress_bar(total=len(dataset), desc='predict', unit='image', show=progress) as bar:
         for batch in loader:
             wanted = set(batch['wanted'])
             if len(wanted) > 1:
                 raise InputError(f'{batch["name"][0]}, …: labels of different sizes in one batch; '
                                  'give `batch_size=1`.')
-            ids = _map_batch(model, batch['image'], wanted.pop(), all(batch['whole']), windows, scales, flip)
-            yield batch['name'], ids, batch.get('label')
+            yield batch, find(batch['image'], wanted.pop(), all(batch['whole']))
             bar.update(len(batch['name']))
 
-def _map_batch(model, images: Tensor, wanted: tuple, whole: bool, windows: _Windows | None, *views) -> Tensor:
+def _map_batch(model, images: Tensor, wanted: tuple, whole: bool, windows: _Windows | None, scales, flip):
     "(b, H, W) ids at the `wanted` size, of images that the model sees `whole`, or else in windows."
     try:
-        if whole: return _label_map(model, images, wanted, *views)
-        found = torch.stack([_picture_labels(model, image, windows, *views) for image in images])
+        if whole: return _label_map(model, images, wanted, scales, flip)
+        found = torch.stack([_picture_labels(model, image, windows, scales, flip) for image in images])
     except _FAILS as error: _explain_size(model, images.shape[:1:-1] if whole else windows.size, error)
     if found.shape[1:] == wanted: return found
     return torch.stack([resize_label(ids, wanted[::-1]) for ids in found])

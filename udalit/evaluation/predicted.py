@@ -6,20 +6,25 @@
 __all__ = []
 
 # %% ../../nbs/evaluation/79_predicted.ipynb #imports
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from torch import nn
+from numpy.lib.format import open_memmap
+from torch import Tensor, nn
 
-from ..core import digest, _progress_bar, read_json, write_json
+from ..core import digest, _progress_bar, read_json, _require_memory, _require_space, write_json, writing
 from ..data.datasets import Scenes, subset
 from ..data.windows import _find_windows, _georeference, _part_reader, _Windows, _write_geotiff
-from .evaluate import predictions
+from .evaluate import _explain_size, _found_in, _Sizing
 from ..files import _path_of, write_ids, write_image
 from ..labels import colorize
-from ..predict import _block_count, labels_and_confidence, _picture_probabilities
+from ..predict import _block_count, _FAILS, labels_and_confidence, _labels_and_probabilities
+from ..predict import _picture_probabilities
 
 # %% ../../nbs/evaluation/79_predicted.ipynb #predicted
 @dataclass
@@ -27,23 +32,29 @@ class _Predicted:
     "The predictions for the pictures of a data set."
     seen: Scenes
     out: Path
-    kinds: tuple[str, ...] = ('ids', 'colours')  # and 'overlays'
+    kinds: tuple[str, ...] = ('ids', 'colours')  # and 'overlays', 'confidence', 'probabilities'
 
     def __post_init__(self): self.places = [_georeference(path) for path in self.seen.images]
 
     def files(self, i: int) -> list[str]:
-        "One of each kind for the i-th picture, in `out`: a GeoTIFF for a GeoTIFF, else a PNG."
-        ending = '.tif' if self.places[i] else '.png'
-        return [_path_of(self.seen.names[i], kind, ending).as_posix() for kind in self.kinds]
+        "One of each kind for the i-th picture, in `out`: a GeoTIFF for a GeoTIFF, else PNG; arrays as .npy."
+        endings = dict.fromkeys(self.kinds, '.tif' if self.places[i] else '.png') | dict(probabilities='.npy')
+        return [_path_of(self.seen.names[i], kind, endings[kind]).as_posix() for kind in self.kinds]
 
-    def save(self, i: int, ids: np.ndarray):
-        "Write ids (h, w) uint8, and pictures of them; where they lie on Earth is said if it is known."
+    def save(self, i: int, found: dict[str, np.ndarray]):
+        "Write what was `found`, and pictures of it; where they lie on Earth is said if it is known."
         for file, kind in zip(self.files(i), self.kinds):
-            path, pixels = self.out/file, ids if kind == 'ids' else colorize(ids, self.seen.space)
-            if kind == 'overlays': pixels = cv2.addWeighted(self.seen.read_picture(i), .5, pixels, .5, 0)
-            if self.places[i]: _write_geotiff(path, pixels, self.places[i])
-            elif kind == 'ids': write_ids(path, pixels)
-            else: write_image(path, pixels)
+            of = kind if kind in found else 'ids'
+            if kind == 'probabilities': _save_array(self.out/file, found[of])
+            else: self._save_picture(i, self.out/file, kind, found[of])
+
+    def _save_picture(self, i: int, path: Path, kind: str, pixels: np.ndarray):
+        "Write ids (h, w) uint8, or confidence, as they are, or in colours."
+        if kind in ('colours', 'overlays'): pixels = colorize(pixels, self.seen.space)
+        if kind == 'overlays': pixels = cv2.addWeighted(self.seen.read_picture(i), .5, pixels, .5, 0)
+        if self.places[i]: _write_geotiff(path, pixels, self.places[i])
+        elif pixels.ndim == 2: write_ids(path, pixels)
+        else: write_image(path, pixels)
 
     def left(self, made: str) -> list[int]:
         "The pictures that have no predictions yet, made by what the digest `made` stands for."
@@ -57,6 +68,32 @@ class _Predicted:
             return all(path.exists() and path.stat().st_mtime_ns >= least for path in paths)
         return [i for i in range(len(self.seen)) if not is_there(i)]
 
+# %% ../../nbs/evaluation/79_predicted.ipynb #save-array
+def _save_array(path: Path, array: np.ndarray):
+    "Write an array as .npy; one that lies in a file of this kind is moved."
+    if isinstance(array, np.memmap):
+        array.flush()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(array.filename, path)
+        return
+    with writing(path) as temporary, open(temporary, 'wb') as file: np.save(file, array)
+
+# %% ../../nbs/evaluation/79_predicted.ipynb #found
+def _arrays(kinds, size: tuple[int, int], classes: int, make: Callable = np.empty) -> dict[str, np.ndarray]:
+    "What of a picture of (width, height) is asked for, still to be filled."
+    whole, all_classes = (size[::-1], np.uint8), ((classes, *size[::-1]), np.float16)
+    shapes = dict(ids=whole, confidence=whole, probabilities=all_classes)
+    return {kind: make(*shape) if make is np.empty else make(kind, *shape)
+            for kind, shape in shapes.items() if kind in kinds}
+
+def _fill(found: dict[str, np.ndarray], left: int, top: int, p: Tensor, ids: Tensor | None = None):
+    "Put a block with probabilities p (K, rows, columns) into its place; `ids`: if they are known already."
+    likeliest, confidence = labels_and_confidence(p[None])
+    area = np.s_[top:top + p.shape[1], left:left + p.shape[2]]
+    found['ids'][area] = (likeliest[0] if ids is None else ids).cpu()
+    if 'confidence' in found: found['confidence'][area] = (255*confidence[0]).round().clamp(0, 255).cpu()
+    if 'probabilities' in found: found['probabilities'][:, *area] = p.half().cpu()
+
 # %% ../../nbs/evaluation/79_predicted.ipynb #sheet
 def _predict_sheet(
     network: nn.Module,
@@ -68,28 +105,74 @@ def _predict_sheet(
     scales: tuple[float, ...] = (1.,),
     flip: bool = False,
     progress: bool = True,
-) -> np.ndarray:        # (h, w) uint8, in a file
-    "The training ids of a picture of any size."
+    kinds: tuple[str, ...] = ('ids',),  # what is asked for
+) -> dict[str, np.ndarray]:  # of each kind that is an array of its own, in files
+    "The training ids of a picture of any size, how sure they are, and the probabilities."
     size, read = seen.size_of(i), _part_reader(seen, i)
-    total = _block_count(size, windows)
+    total, files = _block_count(size, windows), _arrays(kinds, size, 1, lambda kind, *_: place/f'{kind}.npy')
     time = Path(seen.images[i]).stat().st_mtime_ns
-    mark, record = digest([made, seen.images[i], time, size, total]), place/'done.json'
+    mark, record = digest([made, seen.images[i], time, size, total, list(files)]), place/'done.json'
     there = read_json(record, dict(mark=str, blocks=int)) if record.exists() else dict(mark='')
-    done = there['blocks'] if there['mark'] == mark and (place/'labels').exists() else 0
+    is_there = there['mark'] == mark and all(file.exists() for file in files.values())
+    done = there['blocks'] if is_there else 0
     if not done: write_json(record, dict(mark=mark, blocks=0))
-    labels = np.memmap(place/'labels', np.uint8, 'r+' if done else 'w+', shape=size[::-1])
+    def in_file(kind, shape, dtype): return open_memmap(files[kind], 'r+' if done else 'w+', dtype, shape)
+    found = _arrays(kinds, size, len(seen.space), in_file)
     blocks = _picture_probabilities(network, read, size, windows, scales, flip, done)
     how = dict(total=total, initial=done, desc=seen.names[i], unit='block')
     for n, (left, top, p) in enumerate(_progress_bar(blocks, progress, **how), done + 1):
-        ids = labels_and_confidence(p[None])[0][0].cpu()
-        labels[top:top + ids.shape[0], left:left + ids.shape[1]] = ids
-        labels.flush()
+        _fill(found, left, top, p)
+        for array in found.values(): array.flush()
         write_json(record, dict(mark=mark, blocks=n))
-    return labels
+    return found
 
-# %% ../../nbs/evaluation/79_predicted.ipynb #predict-pictures
+# %% ../../nbs/evaluation/79_predicted.ipynb #look
+def _look(
+    network: nn.Module,
+    images: Tensor,        # (1, 3, h, w), as the network sees it, or the picture itself
+    wanted: tuple[int, int],  # (height, width) of the result
+    whole: bool,           # seen whole, or in `windows`?
+    windows: _Windows | None,
+    kinds: tuple[str, ...],
+    classes: int,
+    scales: tuple[float, ...] = (1.,),
+    flip: bool = False,
+) -> dict[str, np.ndarray]:
+    "What is asked for of a picture that fits into memory."
+    found = _arrays(kinds, wanted[::-1], classes)
+    def read(box): return images[0][:, box[1]:box[3], box[0]:box[2]]
+    try:
+        if whole:
+            ids, p = _labels_and_probabilities(network, images, wanted, scales, flip)
+            _fill(found, 0, 0, p[0], ids[0])
+            return found
+        size = tuple(images.shape[:1:-1])
+        for block in _picture_probabilities(network, read, size, windows, scales, flip): _fill(found, *block)
+    except _FAILS as error: _explain_size(network, images.shape[:1:-1] if whole else windows.size, error)
+    return found
+
+# %% ../../nbs/evaluation/79_predicted.ipynb #room
 _LARGE = 2**24  # pixels
 
+def _is_large(seen: Scenes, i: int, windows: _Windows | None) -> bool:
+    "Is a picture so large that what is found goes into files, block by block?"
+    width, height = size = seen.size_of(i)
+    return windows is not None and size != windows.part and width*height > _LARGE
+
+def _require_room(predicted: _Predicted, windows: _Windows | None):
+    "An `InputError` if there is no room for the probabilities that are asked for."
+    if 'probabilities' not in predicted.kinds: return
+    seen, place, on_disk = predicted.seen, predicted.kinds.index('probabilities'), 0
+    for i in range(len(seen)):
+        width, height = seen.size_of(i)
+        numbers = width*height*len(seen.space)
+        if not (predicted.out/predicted.files(i)[place]).exists(): on_disk += 2*numbers
+        if not _is_large(seen, i, windows):
+            what = f'{seen.names[i]}: the probabilities of {width}×{height} pixels'
+            _require_memory(10*numbers, what, 'Leave out `save_probabilities`, or cut the picture.')
+    _require_space(predicted.out, on_disk)
+
+# %% ../../nbs/evaluation/79_predicted.ipynb #predict-pictures
 def _predict_pictures(
     network: nn.Module,
     predicted: _Predicted,
@@ -100,18 +183,19 @@ def _predict_pictures(
     **views,         # `scales`, `flip`
 ):
     "Write the predictions that are not there yet."
-    seen, windows, left = predicted.seen, _find_windows(**how), predicted.left(made)
-    def is_large(i):
-        width, height = size = seen.size_of(i)
-        return windows is not None and size != windows.part and width*height > _LARGE
-    large = [i for i in left if is_large(i)]
+    seen, windows = predicted.seen, _find_windows(**how)
+    _require_room(predicted, windows)
+    left = predicted.left(made)
+    large = [i for i in left if _is_large(seen, i, windows)]
     rest = [i for i in left if i not in set(large)]
     if rest:
-        views_of_all = dict(workers=workers, progress=progress) | views | how
-        found = predictions(network, subset(seen, indices=rest), **views_of_all)
-        for i, (_, ids, _) in zip(rest, found): predicted.save(i, ids[0].cpu().numpy())
+        asked = dict(windows=windows, kinds=predicted.kinds, classes=len(seen.space)) | views
+        sizing = _Sizing(how.get('size'), None, windows)
+        found = _found_in(subset(seen, indices=rest), partial(_look, network, **asked), sizing,
+                          workers=workers, progress=progress)
+        for i, (_, arrays) in zip(rest, found): predicted.save(i, arrays)
     for i in large:
-        place = predicted.out/'unfinished'
-        predicted.save(i, _predict_sheet(network, seen, i, windows, place, made, progress=progress, **views))
+        place, asked = predicted.out/'unfinished', dict(progress=progress, kinds=predicted.kinds) | views
+        predicted.save(i, _predict_sheet(network, seen, i, windows, place, made, **asked))
         for path in place.iterdir(): path.unlink()
         place.rmdir()

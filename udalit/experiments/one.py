@@ -502,6 +502,8 @@ def predict_folder(
     overlap: float | None = None,       # share of a window that blends with the next; None: as in the run
     network: nn.Module | Callable | str | None = None,  # one of your own, as `load_run` takes it
     overlays: bool = False,             # also overlays/: the colours laid over the images
+    confidence: bool = False,           # also confidence/: how probable the class is, 0 … 255 for 0 … 1, PNG
+    save_probabilities: bool = False,   # also probabilities/: of all K classes, float16 (K, H, W), .npy
 ) -> int:                               # how many images have predictions now
     "Write an id map and a colour map for every image of a folder; goes on where it stopped."
     out = Path(out)
@@ -511,7 +513,8 @@ def predict_folder(
     how = _seen_in(about, window, scale, overlap)
     seen = _images_at(Path(images), classes=space, **_seen_as(about))
     if seen.skipped: warnings.warn(f'left out: {seen.skipped}')
-    kinds = 'ids', 'colours', *(['overlays'] if overlays else [])
+    also = dict(overlays=overlays, confidence=confidence, probabilities=save_probabilities)
+    kinds = 'ids', 'colours', *(kind for kind, asked in also.items() if asked)
     for place in (out, *(out/kind for kind in kinds)): _require_apart('out', place, _places(seen))
     predicted, views = _Predicted(seen, out, kinds), dict(scales=scales, flip=flip)
     files = [file for i in range(len(seen)) for file in predicted.files(i)]

@@ -24,7 +24,7 @@ from .weights import _IMAGENET, _encoder_weights, _published, load_encoder
 
 # %% ../../nbs/nets/24_generators.ipynb #maps
 class Maps(NamedTuple):
-    "What a generator gives for a batch of images; stride 8 unless the generator is a `wrap`ped network."
+    "What a generator gives for a batch of images; at stride 8, unless `wrap` made the generator."
     features: Tensor                # (b, c, h, w)
     logits: Tensor                  # (b, k, h, w), summed over heads
     aux: Tensor | None = None       # (b, k, h, w), of the auxiliary head, if there is one
@@ -220,6 +220,14 @@ def _first_weights(
 ) -> str | Path:                        # 'none': random
     "What a network begins with, read once to see that it fits."
     with torch.device('meta'): encoder = _encoder(backbone, normalize, resnet)
-    if weights is None: weights = _IMAGENET if _IMAGENET in _published(encoder.origin) else 'none'
+    if weights is None: weights = _usual_weights(encoder)
     if weights != 'none': _encoder_weights(encoder, weights, normalize)
     return weights
+
+def _usual_weights(encoder: nn.Module) -> str:
+    "What an encoder begins with if nothing else is asked for: ImageNet's weights, where there are any."
+    return _IMAGENET if _IMAGENET in _published(encoder.origin) else 'none'
+
+def _weights_of(backbone: str, normalize: str = 'imagenet', resnet: str | None = None, **others) -> str:
+    "The same by the backbone's name; nothing is read."
+    with torch.device('meta'): return _usual_weights(_encoder(backbone, normalize, resnet))

@@ -7,7 +7,7 @@ __all__ = ['Journal', 'read_history', 'Watch']
 
 # %% ../../nbs/training/62_watch.ipynb #imports
 import json, time, warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -165,7 +165,7 @@ def _summary(
 # %% ../../nbs/training/62_watch.ipynb #describe
 def _describe(report: dict) -> str:
     "A report in one line."
-    apart = 'step', 'classes', 'images_per_second', 'waiting', 'memory_mb'
+    apart = 'step', 'classes', 'images_per_second', 'waiting', 'memory_mb', 'learning_rate'
     parts = [f'{key} {value:.3g}' for key, value in report.items() if key not in apart]
     parts += [f'{report["images_per_second"]:.3g} images/s', f'{100*report["waiting"]:.0f}% waiting']
     return ', '.join([*parts, f'{report["memory_mb"]} MB'])
@@ -183,9 +183,10 @@ class Watch:
         progress: bool = True,    # show a bar?
         write: bool = True,       # False in all processes but one
         title: str | None = None,  # of the bar; None: the folder's name
+        rate: Callable | None = None,  # gives the backbone's learning rate; None: it is not reported
     ):
         self.folder, self.journal, self.steps, self.num_classes = Path(folder), journal, steps, num_classes
-        self.every = every or min(20, max(1, steps//10))
+        self.rate, self.every = rate, every or min(20, max(1, steps//10))
         self.rows = read_history(self.folder/'history.jsonl', start)  # all reports so far
         self.board = self._open_board(start) if write else None
         self.bar = _progress_bar(total=steps, initial=start, desc=title or self.folder.name,
@@ -259,6 +260,7 @@ def report(self: Watch, step: int, waited: float):
     measured, names = zip(*self.pending)
     now = time.perf_counter()
     report, values, keys = _summary(measured, sum(map(len, names)), now - self.since, waited - self.waited)
+    if self.rate is not None: report['learning_rate'] = float(f'{self.rate():.6g}')
     self.pending, self.since, self.waited = [], now, waited
     self._publish(dict(step=step) | report)
     self._examine(values, keys, names)
