@@ -45,12 +45,12 @@ def _parse_scales(text: str, option: str = '--scales') -> tuple[float, ...]:
     return scales
 
 # %% ../nbs/85_cli.ipynb #seeds
-def _parse_seeds(text: str) -> list[int]:
+def _parse_seeds(text: str, option: str = '--seeds') -> list[int]:
     "'0,1,2' → [0, 1, 2]."
     try:
         return [int(part) for part in text.split(',')]
     except ValueError:
-        raise InputError(f'--seeds {text}: give whole numbers with commas between, such as 0,1,2.') from None
+        raise InputError(f'{option} {text}: give whole numbers with commas between, such as 0,1,2.') from None
 
 # %% ../nbs/85_cli.ipynb #bands
 def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
@@ -546,9 +546,33 @@ def _watch(
     width = shutil.get_terminal_size().columns - 1 if terminal else 110
     with contextlib.suppress(KeyboardInterrupt): _follow(folder, seconds, once, max(40, width), terminal)
 
+# %% ../nbs/85_cli.ipynb #figure
+def _draw_figure(
+    figure: str,          # PAPER:NUMBER such as clan:6, or a kind such as any:gain
+    runs: list[str],      # folders of finished runs, of stages of runs (RUN/stages/adapt), or of a table
+    out: str = None,      # OUT.png, OUT.pdf and OUT.csv are written; default figures/PAPER-NUMBER
+    data: str = None,     # folder that holds one folder per data set; default: where the first run found it
+    names: str = None,    # titles with commas between, one for each run; default: the methods'
+    classes: str = None,  # with commas between: whose features or distances are shown
+    images: str = None,   # test images, counted from 0, with commas between; default: the first four
+    count: int = None,    # images of each domain whose features are looked at; default: as the paper
+    seed: int = 0,        # of what is drawn by lot: pixels, images, t-SNE's start
+    device: str = None,   # cpu: leave a GPU alone
+    network: str = None,  # of runs with a network of your own: what builds it, my_nets.py:make
+):
+    "Draw a figure of a paper from runs of your own: PNG, PDF, and its numbers as CSV."
+    from udalit.methods.catalogue import _parse_list
+    out = out or f'figures/{figure.replace(":", "-")}'
+    places = None if images is None else _parse_seeds(images, '--images')
+    chosen = dict(names=_parse_list(names) or None, classes=_parse_list(classes) or None, images=places)
+    figures = importlib.import_module('udalit.experiments.figures')
+    figures._figure(figure, runs, out, data, **chosen, count=count, seed=seed, device=device, network=network)
+    print(f'{out.removesuffix(".png")}: .png, .pdf and .csv')
+
+# %% ../nbs/85_cli.ipynb #commands
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
                 prepare=_prepare, run=_run, watch=_watch, table=_table, evaluate=_evaluate,
-                predict=_predict, report=_report, export=_export, profile=_profile)
+                predict=_predict, report=_report, figure=_draw_figure, export=_export, profile=_profile)
 
 # %% ../nbs/85_cli.ipynb #parser
 _EXAMPLES = dict(
@@ -578,6 +602,10 @@ _EXAMPLES = dict(
            '  udalit report runs/table-streets --out page.html --base source\n'
            '  udalit report runs/a runs/b --out page.html\n'
            '  udalit report runs/mine --network my_nets.py:make',
+    figure='udalit figure --list\n'
+           '  udalit figure clan:6 runs/source runs/clan --names "source only,CLAN" --out figures/ccd\n'
+           '  udalit run sim streets --score-every 50 --until adapt --out runs/sim\n'
+           '  udalit figure sim:2 runs/tan/stages/adapt runs/sim/stages/adapt',
     export='udalit export runs/streets --out streets.onnx\n'
            '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
@@ -692,7 +720,11 @@ def _list_tables() -> str:
     from udalit.experiments.published import _list_text
     return _list_text()
 
-_LISTS = dict(table=_list_tables)
+def _list_figures() -> str:
+    "The papers' figures."
+    return importlib.import_module('udalit.experiments.figures')._figures_text()
+
+_LISTS = dict(table=_list_tables, figure=_list_figures)
 
 # %% ../nbs/85_cli.ipynb #parser-of-command
 def _parser_of(name: str) -> argparse.ArgumentParser:
