@@ -421,7 +421,7 @@ def fill_table(
     for (place, until, scales, flip), runs in _calls(needs).items():
         looks = {} if (scales, flip) == ((1.,), False) else dict(test_scales=scales, test_flip=flip)
         where = dict(backbone=place[1], classes=place[2], options=replace(options, until=until), after=update)
-        table(runs, place[0], _folder_of(place, out), seeds, data, **where, **looks, **training)
+        table(runs, place[0], _folder_of(place, out), seeds, data, **where, **training | looks)
     return _write_table(_filled(asked, needs, out, task), needs, out)
 
 # %% ../../nbs/experiments/82_published.ipynb #planned
