@@ -329,7 +329,7 @@ def _own_span(
     files: int = 32,  # so many are looked at, evenly spread
 ) -> tuple[float, float] | None:
     "The 0.1 and 99.9 percentiles of a data set of more than 8 bits, a sample of its files; None for 8 bits."
-    step, values = -(-len(paths)//files), []
+    step, values = max(1, -(-len(paths)//files)), []
     for path in paths[::step]:
         with contextlib.suppress(InputError), _opening(path, pixels=True) as opened:  # `check` reports them
             header = _header_of(path, *opened)

@@ -195,6 +195,7 @@ def _pair_files(
     skipped |= {key for key, path in labels.items() if _is_skipped(path)}
     bare = [str(path) for key, path in images.items() if key not in labels and key not in skipped]
     orphans = [str(path) for key, path in labels.items() if key not in images and key not in skipped]
+    if '' in images or '' in labels: bare, orphans = [], []  # a folder is missing, which is noted already
     if bare:
         _object('no label', bare, f'has no label in {folder}',
                 f'{len(bare)} of {len(images)} images have no label in {folder}: {_few(bare)}. '

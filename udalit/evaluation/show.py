@@ -17,7 +17,11 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from fastcore.basics import patch
 from ..core import InputError, _checked, _require_value, _shown
+from ..data.loaders import endless_loader
+from ..data.tasks import Task
+from ..data.transforms import preprocess, resize_label
 from ..labels import LabelSpace, colorize
 from .results import _class_columns, _class_name, _require_rows, _Summary, _summarize
 
@@ -133,6 +137,33 @@ def show_batch(
         column[0].set_title(sample.get('name', ''), fontsize=7)
         if sample.get('label') is not None: column[1].imshow(overlay(sample['image'], sample['label'], space))
     _class_legend(figure, labels, space)
+    return figure
+
+# %% ../../nbs/evaluation/73_show.ipynb #task-batch
+@patch
+def show_batch(  # noqa: F811, a method of the same name
+    self: Task,
+    count: int = 4,                # images of each domain
+    preprocessing: str = 'plain',  # a recipe of `AUGMENTATIONS`, as training takes it
+    seed: int = 0,                 # another one: other images
+    width: float = 2.2,            # of a picture, inches
+) -> Figure:
+    "Source images with their labels over target images, through the same transforms as in training."
+    def batch_of(domain, dataset, size):
+        how = preprocess(size, preprocessing, domain, self.target_size, scale=self.scale)
+        return next(endless_loader(dataset, how, count, seed))
+    source = batch_of('source', self.source, self.source_size)
+    target = batch_of('target', self.target, self.target_size)
+    height, across = target['image'].shape[-2:]
+    figure, axes = _grid(2, count, width, width*height/across)
+    size = source['image'].shape[:1:-1]
+    labels = [resize_label(label, size) for label in source['label']]
+    for column, image, label, below in zip(axes.T, source['image'], labels, target['image']):
+        column[0].imshow(overlay(image, label, self.space))
+        column[1].imshow(_pixels(below))
+    for ax, names in zip(axes, (source['name'], target['name'])):
+        for one, name in zip(ax, names): one.set_title(name, fontsize=7)
+    _class_legend(figure, labels, self.space)
     return figure
 
 # %% ../../nbs/evaluation/73_show.ipynb #panel

@@ -9,6 +9,8 @@ __all__ = ['report_run']
 from collections.abc import Callable
 from pathlib import Path
 
+from fastcore.basics import patch
+from matplotlib.figure import Figure
 from torch import nn
 
 from ..core import InputError, _checked, _there_are, write_text
@@ -16,7 +18,8 @@ from ..data.tasks import _views
 from ..evaluation.metrics import Protocol
 from ..evaluation.report import _run_page, _see_stage, _Seen, _shown_on
 from ..evaluation.results import read_results, write_results
-from .one import _initial_text, _on_device, _score_run, _show_run, _task_of
+from ..evaluation.show import panel
+from .one import _initial_text, _label_maps, _on_device, _score_run, _show_run, _task_of
 from ..methods.settings import Settings
 from ..options import RunOptions
 from ..runs.folder import Run, _read_model, load_run, open_run
@@ -113,6 +116,27 @@ def _report_one(folder, data, network, device, workers, progress) -> list[dict]:
     rows = write_results(run.folder/'results.csv', rows)
     _show_run(run, network, task, rows, scores, progress)
     return rows
+
+# %% ../../nbs/experiments/83_reports.ipynb #show-results
+@patch
+def show_results(
+    self: Run,
+    count: int = 4,                  # test images
+    data: str | Path | None = None,  # holds one folder per data set; None: where the run found it
+    network: nn.Module | Callable | str | None = None,  # one of your own, as `load_run` takes it
+    device: str | None = None,       # 'cpu': leave a GPU alone
+    width: float = 2.2,              # of a picture, inches
+) -> Figure:
+    "Test images, their truth, and the predictions of each finished training stage."
+    stages = [stage for stage in self.training if self.finished(stage)]
+    if not stages: raise InputError(f'{self.folder}: no training stage is finished yet: nothing is to show.')
+    task = _task_of(self.folder, data)
+    samples = [task.test[i] for i in range(min(count, len(task.test)))]
+    columns = {'ground truth': [sample['label'] for sample in samples]}
+    for stage in stages:
+        loaded = _on_device(load_run(self.folder, stage, network=network), device)[0]
+        columns[stage] = _label_maps(loaded, task, len(samples))
+    return panel([sample['image'] for sample in samples], columns, task.space, width)
 
 # %% ../../nbs/experiments/83_reports.ipynb #report-several
 _LOOKED_AT = 6

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from fastcore.basics import patch
@@ -36,7 +37,8 @@ from ..options import RunOptions
 from ..nets.batchnorm import set_batchnorm
 from ..nets.weights import load_generator, save_generator
 from ..nets.translators import Translator
-from ..predict import _evaluating, mean_entropy
+from ..labels import colorize
+from ..predict import _evaluating, _label_map, mean_entropy
 from ..pseudo import PseudoLabelled, _read_manifest, easy_and_hard, label_set, split_set
 from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScenes
 from .checkpoints import _continue_terms, _forget_after, _load_checkpoint, _read_scores
@@ -226,6 +228,30 @@ class _Batches(_Stopwatch):
         names, self.names = self.names, []
         return names
 
+# %% ../../nbs/runs/65_stages.ipynb #board
+def _board_labels(board, run: Run, stage: Train, step: int):
+    "Put the kept share of each class's pseudo-labels into TensorBoard, if there is any."
+    if board is None or stage.target in (None, 'unlabelled'): return
+    path = run.stage(stage.target)/'manifest.json'
+    shares = read_json(path).get('kept_percent', {}) if path.exists() else {}
+    for name, share in shares.items(): board.add_scalar(f'pseudo-labels kept, %/{name}', share, step)
+
+def _board_pictures(board, network: nn.Module, task: Task, step: int, count: int = 3):
+    "Put the first target images, beside what the network makes of them, into TensorBoard."
+    if board is None: return
+    random, few = _rng_state(), subset(task.target, indices=[*range(min(count, len(task.target)))])
+    for batch in test_loader(few, _shown(task, 'middle')):
+        ids = _label_map(network, batch['image'])[0].cpu().numpy()
+        image = batch['image'][0].permute(1, 2, 0).numpy()      # (h, w, 3)
+        picture = np.hstack([image, colorize(ids, task.space)])  # (h, 2w, 3)
+        board.add_image(f'target/{batch["name"][0]}', picture, step, dataformats='HWC')
+    _set_rng_state(random)
+
+def _shown(task: Task, place: str) -> Preprocess:
+    "Target images as the network sees them: whole; or in parts, of which this is the one at `place`, or all."
+    if task.scale is None: return Preprocess(task.target_size)
+    return Preprocess(task.target_size, scale=task.scale, place=place)
+
 # %% ../../nbs/runs/65_stages.ipynb #begin
 def _place_of(stage, method: Method) -> str:
     "'retrain, 3 of 3': the stage and where it stands in its method."
@@ -242,7 +268,9 @@ def _begin_training(stage: Train, context: _StageContext) -> tuple[_Training, _B
     batches = _Batches(_batch_pairs(context, stage, settings, done, trainer.views))
     watch = Watch(folder, context.journal, settings.steps, trainer.network.num_classes, done,
                   progress=context.options.progress and context.is_main, write=context.is_main,
-                  title=_place_of(stage, context.method))
+                  title=_place_of(stage, context.method),
+                  rate=lambda: trainer.optimizer.param_groups[0]['lr'])
+    _board_labels(watch.board, context.run, stage, done)
     _set_rng_state(random)  # what was set up here has drawn; a run that was never interrupted drew once only
     return _Training(stage, context, settings, trainer, watch, best), batches, done
 
@@ -253,11 +281,6 @@ def _judge(network: nn.Module, context: _StageContext) -> float:  # in [0, 1], l
     few = subset(task.target, min(options.judged, len(task.target)), seed=0)
     return mean_entropy(network, test_loader(few, _shown(task, 'middle'), workers=options.workers))
 
-def _shown(task: Task, place: str) -> Preprocess:
-    "Target images as the network sees them: whole; or in parts, of which this is the one at `place`, or all."
-    if task.scale is None: return Preprocess(task.target_size)
-    return Preprocess(task.target_size, scale=task.scale, place=place)
-
 @patch
 def is_check(self: _Training, step: int) -> bool:
     "Is it time to judge?"
@@ -267,8 +290,9 @@ def is_check(self: _Training, step: int) -> bool:
 @patch
 def keep_best(self: _Training, step: int):
     "Judge the network; keep its weights if they are the best so far. Of a translator, the last are."
-    network = self.trainer.network
-    score = _judge(network, self.context) if self.stage.network == 'segmentation' else -step
+    network, segments = self.trainer.network, self.stage.network == 'segmentation'
+    if segments: _board_pictures(self.watch.board, network, self.context.task, step)
+    score = _judge(network, self.context) if segments else -step
     if self.best and not score < self.best['score']: return
     if self.context.is_main: save_generator(network, self.folder/'best.safetensors')
     self.best = dict(step=step, score=score)
