@@ -25,7 +25,7 @@ setup(
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*']), include_package_data=False, package_data={cfg['lib_name']: ['py.typed', 'papers/*.toml']}, zip_safe=False,
     python_requires='>='+cfg['min_python'],
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': (cfg['dev_requirements']+' '+cfg['onnx_requirements']).split(), 'onnx': cfg['onnx_requirements'].split()},
+    extras_require={'dev': ' '.join(cfg[f'{extra}_requirements'] for extra in ('dev', 'onnx', 'hub')).split(), 'onnx': cfg['onnx_requirements'].split(), 'hub': cfg['hub_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{cfg["lib_name"]}={cfg["lib_path"]}._modidx:d']},
     classifiers=[f'Development Status :: {status}', f'Intended Audience :: {cfg["audience"]}', f'Natural Language :: {cfg["language"]}',
                  'Operating System :: OS Independent', 'Topic :: Scientific/Engineering :: Artificial Intelligence',

@@ -202,7 +202,7 @@ def imports():
         except Failed as e: return str(e)
     problems = [p for p in ThreadPoolExecutor(2).map(alone, modules()) if p]
     flat = lambda o: re.sub(r'[-_.]+', '-', re.match(r'[\w.-]+', o)[0]).lower()
-    named = CFG['requirements'].split() + CFG['onnx_requirements'].split()
+    named = ' '.join(CFG[f'{extra}requirements'] for extra in ('', 'onnx_', 'hub_')).split()
     declared,provided = {flat(o) for o in named},packages_distributions()
     for o in modules():
         tops = {a.name for n in ast.walk(ast.parse(text(o))) if isinstance(n, ast.Import) for a in n.names}

@@ -454,14 +454,19 @@ def _profile(
 
 def _export(
     folder: str,                # of a finished run
-    out: str = 'network.onnx',  # the file
+    out: str = 'network.onnx',  # a new folder, to be passed on; or a file NAME.onnx, the network alone
+    onnx: bool = False,         # the folder gets a network.onnx, too
     stage: str = None,          # of training; default the last
     checkpoint: str = 'last',   # or best
     network: str = None,        # of a run with a network of your own: what builds it, my_nets.py:make
 ):
-    "Write a run's network as ONNX: images in, logits of their size out, no Python needed."
-    from udalit.evaluation.export import _export_onnx
+    "Write a folder that `load_run` takes anywhere: weights, settings, card; or the network as ONNX alone."
+    from udalit.evaluation.export import _export_onnx, _export_run
     from udalit.runs.folder import load_run
+    if Path(out).suffix != '.onnx':
+        _export_run(folder, out, stage, checkpoint, network, onnx)
+        print(f"{out} written: load_run('{out}') gives the network, README.md says what it is")
+        return
     loaded, space, size = load_run(folder, stage, checkpoint, network)
     _export_onnx(loaded, space, out, size)
     print(f'{out} written: {len(space)} classes, images (b, 3, H, W), RGB, 0 … 255, as float32')
@@ -606,7 +611,8 @@ _EXAMPLES = dict(
            '  udalit figure clan:6 runs/source runs/clan --names "source only,CLAN" --out figures/ccd\n'
            '  udalit run sim streets --score-every 50 --until adapt --out runs/sim\n'
            '  udalit figure sim:2 runs/tan/stages/adapt runs/sim/stages/adapt',
-    export='udalit export runs/streets --out streets.onnx\n'
+    export='udalit export runs/streets --out streets-model --onnx\n'
+           '  udalit export runs/streets --out streets.onnx\n'
            '  udalit export runs/mine --network my_nets.py:make',
     profile='udalit profile clan --backbone resnet101 --size 1024x512')
 

@@ -6,13 +6,13 @@
 __all__ = ['Run', 'folder_tree', 'open_run', 'load_run']
 
 # %% ../../nbs/runs/63_folder.ipynb #imports
-import contextlib, os, shutil
+import contextlib, os, re, shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
+from fastcore.xml import A, Caption, P, Table, Td, Th, Tr, to_xml
 from filelock import FileLock, Timeout
 from torch import nn
 
@@ -87,7 +87,8 @@ class Run:
     def _repr_html_(self) -> str:
         states = {name: 'finished' if self.finished(name) else 'to do' for name in self.about['plan']}
         rows = [Tr(Th(name), Td(state), Td(self.about['plan'][name])) for name, state in states.items()]
-        return to_xml(Table(Caption(repr(self)), *rows))
+        page, shown = self.folder/'report.html', to_xml(Table(Caption(repr(self)), *rows))
+        return shown + to_xml(P(A('report.html', href=page.as_posix()))) if page.exists() else shown
 
     @property
     def training(self) -> list[str]:
@@ -145,14 +146,30 @@ def folder_tree(
 # %% ../../nbs/runs/63_folder.ipynb #open-run
 @_checked
 def open_run(
-    folder: str | Path,
+    folder: str | Path,  # or hf://OWNER/NAME, with @REVISION behind it if wanted: of the Hugging Face Hub
 ) -> Run:
-    "The run that is in `folder`; nothing in it is touched."
-    path = Path(folder)/'settings.json'
+    "The run that is in `folder`; nothing in it is touched. One of the Hub is fetched, once."
+    folder = _fetched(folder)
+    path = folder/'settings.json'
     if not path.exists():
         raise InputError(f'{folder}: no run in this folder (settings.json is missing). '
                          'Give the `out` of an earlier run.')
-    return Run(Path(folder), _read_about(path))
+    return Run(folder, _read_about(path))
+
+_SHARED = 'model.safetensors', 'model.json', 'settings.json', 'results.csv', 'README.md'
+
+def _fetched(folder: str | Path) -> Path:
+    "The folder; for hf://OWNER/NAME the one in the Hub's cache, into which its files are fetched."
+    if not str(folder).startswith('hf://'): return Path(folder)
+    found = re.fullmatch(r'hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?', str(folder))
+    if not found: raise InputError(f'{folder}: give hf://OWNER/NAME or hf://OWNER/NAME@REVISION.')
+    try: from huggingface_hub import snapshot_download
+    except ImportError:
+        raise InputError(f"{folder}: needs one more package: pip install 'udalit[hub]'.") from None
+    try: return Path(snapshot_download(found[1], revision=found[2], allow_patterns=list(_SHARED)))
+    except (OSError, ValueError) as error:
+        why = str(error).strip() or type(error).__name__
+        raise InputError(f'{folder}: cannot be fetched ({why.splitlines()[0]}).') from None
 
 # %% ../../nbs/runs/63_folder.ipynb #require-free
 _OWN_FILES = ('model.json', 'checked.json', 'log.txt', 'initial.safetensors', 'model.safetensors',
@@ -269,7 +286,7 @@ _SPACE = dict(name=str, classes=list[str], palette=list[tuple[int, int, int]], t
 _MODEL = {'backbone': str | None, 'options': dict[str, object], 'size': tuple[int, int], 'space': _SPACE,
           'weights?': str, 'data?': str | None, 'drawn?': str, 'bands?': tuple[int, int, int],
           'span?': tuple[float, float], 'skip?': list[str], 'scale?': tuple[float, float],
-          'overlap?': float}
+          'overlap?': float, 'exported?': tuple[str, str]}
 
 def _load_space(about: dict) -> LabelSpace:
     "The label space that a model.json describes."
@@ -337,7 +354,7 @@ def _own_network(network: nn.Module | Callable | str) -> nn.Module:
 # %% ../../nbs/runs/63_folder.ipynb #load-run
 @_checked
 def load_run(
-    folder: str | Path,         # of a run
+    folder: str | Path,         # of a run, or what `udalit export` made of one; or hf://OWNER/NAME[@REVISION]
     stage: str | None = None,   # None: the last
     checkpoint: str = 'last',   # or 'best'
     network: nn.Module | Callable | str | None = None,  # of a run with a network of your own: the network as
