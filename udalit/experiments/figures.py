@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 import seaborn
 import torch
-from cycler import cycler
+from matplotlib import cycler
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
