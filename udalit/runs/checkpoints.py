@@ -142,7 +142,7 @@ def _forget_after(folder: Path, step: int):
     rows = _read_scores(folder)
     kept = [row for row in rows if row['step'] <= step]
     if kept and kept != rows: _write_scores(folder, kept)
-    if not kept: (folder/'scores.csv').unlink(missing_ok=True)
+    if not kept and (folder/'scores.csv').is_file(): (folder/'scores.csv').unlink()
     for later, path in _snapshots(folder).items():
         if later > step: path.unlink()
 
