@@ -175,9 +175,11 @@ class _PaperOptions:
 
     def fill(self, what: str, seeds, data, out, training: _TrainingOptions, options: RunOptions):
         "Fill the tables, or say what that would take."
-        from udalit.experiments.published import fill_table, _dry_run, _tables_of
-        own, tables = training.of(self.task or 'gta5-cityscapes'), _tables_of(what)
-        asked = dict(task=self.task, backbone=training.backbone, changes=self.changes)
+        from udalit.experiments.published import fill_table, _dry_run, _measured, _tables_of
+        if training.classes: raise InputError('--classes: a table of a paper brings its own classes.')
+        own, asked = training.of(self.task or 'gta5-cityscapes'), dict(task=self.task, changes=self.changes)
+        asked['backbone'] = training.backbone
+        tables = _measured(_tables_of(what), **asked)
         if self.dry_run or self.measure:
             return print(_dry_run(tables, seeds, own['size'], options if self.measure else None, **asked))
         own = {name: value for name, value in own.items() if name not in ('backbone', 'classes')}
@@ -425,7 +427,9 @@ def _table(
     from udalit.experiments.tables import table
     from udalit.methods.catalogue import METHODS, _parse_methods
     _import_terms(import_)
-    if _is_of_papers(what): return paper.fill(what, _parse_seeds(seeds), data, out, training, options)
+    if _is_of_papers(what):
+        if methods != 'all': raise InputError('--methods: a table of a paper brings its own methods.')
+        return paper.fill(what, _parse_seeds(seeds), data, out, training, options)
     paper.require_none()
     chosen = list(METHODS.values()) if methods == 'all' else _parse_methods(methods)
     if out is None: out = f'runs/table-{training.of_classes(what)}'

@@ -102,6 +102,18 @@ def labels_and_confidence(
     confidence, ids = probabilities.max(1)
     return ids.to(torch.uint8), confidence
 
+# %% ../nbs/40_predict.ipynb #class-scores
+def _class_scores(
+    model: nn.Module,
+    images: Tensor,
+    size: tuple[int, int] | None,
+    scales: tuple[float, ...],
+    flip: bool,
+) -> tuple[Tensor, bool]:  # (b, k, H, W), and whether these are probabilities already
+    "Logits of one look at the images; of several looks the mean of their probabilities."
+    if len(scales) > 1 or flip: return probabilities(model, images, size, scales, flip), True
+    return upsample(_view_logits(model, images, scales[0]), size or tuple(images.shape[-2:])), False
+
 # %% ../nbs/40_predict.ipynb #label-map
 @torch.inference_mode()
 def _label_map(
@@ -112,11 +124,7 @@ def _label_map(
     flip: bool = False,                  # as for `probabilities`
 ) -> Tensor:                             # (b, H, W) uint8 training ids
     "The most probable class of each pixel."
-    if len(scales) == 1 and not flip:
-        scores = upsample(_view_logits(model, images, scales[0]), size or tuple(images.shape[-2:]))
-    else:
-        scores = probabilities(model, images, size, scales, flip)
-    return labels_and_confidence(scores)[0]
+    return labels_and_confidence(_class_scores(model, images, size, scales, flip)[0])[0]
 
 # %% ../nbs/40_predict.ipynb #labels-probabilities
 @torch.inference_mode()
@@ -128,11 +136,8 @@ def _labels_and_probabilities(
     flip: bool = False,                  # as for `probabilities`
 ) -> tuple[Tensor, Tensor]:              # (b, H, W) uint8 training ids, (b, k, H, W) float32
     "What `_label_map` and `probabilities` give."
-    if len(scales) > 1 or flip:
-        found = probabilities(model, images, size, scales, flip)
-        return labels_and_confidence(found)[0], found
-    scores = upsample(_view_logits(model, images, scales[0]), size or tuple(images.shape[-2:]))
-    return labels_and_confidence(scores)[0], scores.softmax(1)
+    scores, are_probabilities = _class_scores(model, images, size, scales, flip)
+    return labels_and_confidence(scores)[0], scores if are_probabilities else scores.softmax(1)
 
 # %% ../nbs/40_predict.ipynb #blended
 _PANEL = 2**12  # columns of pixels that are finished together

@@ -6,7 +6,7 @@
 __all__ = ['figure_to_png', 'html_report']
 
 # %% ../../nbs/evaluation/75_report.ipynb #imports
-import base64, csv, html, io, json, platform, re, shlex, subprocess, tomllib
+import base64, html, io, json, platform, re, shlex, subprocess, tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from ..methods.catalogue import METHODS, outline_of
 from ..methods.outlines import _shown
 from ..methods.settings import Settings
 from ..nets.weights import load_generator
+from ..runs.checkpoints import _read_scores
 from ..runs.folder import Run, _read_done, _read_model
 from ..training.watch import read_history
 
@@ -583,13 +584,9 @@ def _settings_tables(shown: _Shown) -> list:
 
 # %% ../../nbs/evaluation/75_report.ipynb #curves-of
 def _scored(stage: Path, protocol: str) -> list[dict]:
-    "Step and mIoU of a stage that was scored on the way: rows of its scores.csv, if there is one."
-    path = stage/'scores.csv'
-    if not path.exists(): return []
-    with open(path, encoding='utf-8', newline='') as file:
-        rows = [row for row in csv.DictReader(file) if row.get('protocol', protocol) == protocol]
-    try: return [dict(step=int(row['step']), mIoU=float(row['miou'])) for row in rows]
-    except (KeyError, TypeError, ValueError): raise InputError(f'{path}: no table of scores.') from None
+    "Step and mIoU of a stage that was scored on the way; [] if it was not."
+    rows = [row for row in _read_scores(stage) if row['protocol'] == protocol]
+    return [dict(step=row['step'], mIoU=row['miou']) for row in rows]
 
 def _curve_parts(shown: _Shown, protocol: str, most: int = 6) -> list:
     "A drawing for each stage of training, and the last values as a table."

@@ -186,6 +186,13 @@ def _needs(table: PaperTable, **asked) -> dict[tuple[int, int], _Need]:
             if need is not None: found[i, j] = need
     return found
 
+# %% ../../nbs/experiments/82_published.ipynb #measured
+def _measured(tables: list[PaperTable], **asked) -> list[PaperTable]:
+    "The tables with cells that are measured here; an `InputError` if there are none."
+    found = [table for table in tables if _needs(table, **asked)]
+    if found: return found
+    raise InputError(f'{tables[0].name}: no cell of this table comes from a run. {tables[0].note}'.strip())
+
 # %% ../../nbs/experiments/82_published.ipynb #own-values
 def _protocol_and_column(metric: str, protocols: list[str]) -> tuple[str, str]:
     "'mIoU16' → ('16', 'miou'); a class is looked up under the first protocol."
@@ -412,8 +419,8 @@ def fill_table(
     "Make all runs that a paper's table needs, or go on with them; own numbers beside the printed ones."
     asked, out = find_table(name), Path(out)
     if task is not None: _require_task(task)
+    _measured([asked], task=task, backbone=backbone, changes=changes)
     needs = _needs(asked, task=task, backbone=backbone, changes=changes)
-    if not needs: raise InputError(f'{name}: no cell of this table comes from a run. {asked.note}'.strip())
     def update(rows):
         filled = _filled(asked, needs, out, task)
         _write_table(filled, needs, out)
@@ -527,8 +534,7 @@ def _dry_run(
     **asked,
 ) -> str:
     "What the tables would train, and how long that takes here."
-    costs = [_cost(table, seeds, **asked) for table in tables if _needs(table, **asked)]
-    if not costs: raise InputError(f'{tables[0].name}: no cell of this table comes from a run.')
+    costs = [_cost(table, seeds, **asked) for table in _measured(tables, **asked)]
     if options is None: return _costs_text(costs)
     size = size or ((192, 96) if asked.get('task') in DRAWN else (1024, 512))
     backbones = sorted({place[1] for cost in costs for place, *_ in cost.runs})
