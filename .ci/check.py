@@ -122,7 +122,7 @@ def order():
     need(sorted(set(problems)), 'out of order')
     return f'{len(made)} modules, {len(uses)} imports'
 
-ENGINE = 'methods/', 'training/', 'runs/', 'experiments/', '85_cli'  # what a person opens to extend the package
+ENGINE = 'methods/', 'training/', 'runs/', 'experiments/', '850_cli'  # what a person opens to extend the package
 
 def rhythm():
     "notebooks show what they define: shares, sizes, widths, outputs, and how many names are public"

@@ -44,7 +44,7 @@ from stuff, as SIM does, needs a task that has both. The tables are made from th
 
 {table(['NAME', 'head', 'millions of weights, 19 classes', 'published weights'], map(backbone_row, BACKBONES))}
 
-[Any network of your own](tutorials/90_own_network.ipynb) can take their place.
+[Any network of your own](tutorials/900_own_network.ipynb) can take their place.
 
 ## Methods on tasks
 
@@ -100,7 +100,7 @@ def names(notebooks):
     for module,rows in sorted(by_module.items(), key=lambda item: order[item[1][0][1].partition('#')[0]]):
         chapters.setdefault(module.partition('.')[0], []).append((module, rows))
     folded = '\n\n'.join(chapter(title, modules) for title,modules in chapters.items())
-    return f'''`from udalit import …` has the names of the first table; they are [the package's API](89_api.ipynb).
+    return f'''`from udalit import …` has the names of the first table; they are [the package's API](890_api.ipynb).
 
 ## The front door
 
