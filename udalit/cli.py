@@ -45,12 +45,16 @@ def _parse_scales(text: str, option: str = '--scales') -> tuple[float, ...]:
     return scales
 
 # %% ../nbs/850_cli.ipynb #seeds
-def _parse_seeds(text: str, option: str = '--seeds') -> list[int]:
-    "'0,1,2' → [0, 1, 2]."
-    try:
-        return [int(part) for part in text.split(',')]
+def _parse_numbers(text: str, option: str) -> list[int]:
+    "'0,1,2' → [0, 1, 2]; a comma may end it."
+    try: return [int(part) for part in text.removesuffix(',').split(',')]
     except ValueError:
         raise InputError(f'{option} {text}: give whole numbers with commas between, such as 0,1,2.') from None
+
+def _parse_seeds(text: str) -> int | list[int]:
+    "'3' → 3, so many; '0,1,2' → [0, 1, 2] and '3,' → [3], these."
+    numbers = _parse_numbers(text, '--seeds')
+    return numbers if ',' in text else numbers[0]
 
 # %% ../nbs/850_cli.ipynb #bands
 def _parse_bands(text: str | None) -> tuple[int, int, int] | None:
@@ -175,7 +179,7 @@ class _PaperOptions:
 
     def fill(self, what: str, seeds, data, out, training: _TrainingOptions, options: RunOptions):
         "Fill the tables, or say what that would take."
-        from udalit.experiments.published import fill_table, _dry_run, _measured, _tables_of
+        from udalit.experiments.published import fill_table, _dry_run, _fitting, _measured, _tables_of
         if training.classes: raise InputError('--classes: a table of a paper brings its own classes.')
         own, asked = training.of(self.task or 'gta5-cityscapes'), dict(task=self.task, changes=self.changes)
         asked['backbone'] = training.backbone
@@ -184,8 +188,10 @@ class _PaperOptions:
             return print(_dry_run(tables, seeds, own['size'], options if self.measure else None, **asked))
         own = {name: value for name, value in own.items() if name not in ('backbone', 'classes')}
         own |= asked | dict(options=options, shown=print if options.progress else None)
-        for table in tables: files = fill_table(table.name, out or 'runs', seeds, data, **own)
-        print(files[0].read_text(encoding='utf-8') + ', '.join(map(str, files)))
+        for table in tables:
+            own['changes'] = _fitting(table, self.changes)
+            files = fill_table(table.name, out or 'runs', seeds, data, **own)
+            print(files[0].read_text(encoding='utf-8') + ', '.join(map(str, files)))
 
 _PAPERS = 'all', 'clan', 'fada', 'sim', 'isia-aim', 'pixintrada'
 
@@ -415,7 +421,7 @@ def _run(
 def _table(
     what: str,              # a task that `udalit tasks` lists, or tables of the papers: isia-aim:IV, sim, all
     methods: str = 'all',   # on a task: names with commas between, changed as `udalit run` changes them
-    seeds: str = '0,1,2',   # with commas between
+    seeds: str = '3',       # how many, from 0 on; or which, with commas: 0,1,2, or 3, for the fourth alone
     data: str = None,       # folder that holds one folder per data set
     out: str = None,        # folder of all runs and of results.csv; default runs/table-TASK; of papers: runs
     import_: str = None,    # a Python file or module of your own that defines terms
@@ -477,7 +483,7 @@ def _export(
 
 # %% ../nbs/850_cli.ipynb #use-commands
 def _evaluate(
-    folder: str,               # of a finished run
+    folder: str,               # of a finished or exported run; or hf://OWNER/NAME, of the Hugging Face Hub
     data: str = None,          # folder that holds one folder per data set; default: where the run found it
     stage: str = None,         # of training; default the last
     checkpoint: str = 'last',  # or best
@@ -502,7 +508,7 @@ def _evaluate(
 
 # %% ../nbs/850_cli.ipynb #predict
 def _predict(
-    folder: str,               # of a finished run
+    folder: str,               # of a finished or exported run; or hf://OWNER/NAME, of the Hugging Face Hub
     images: str,               # an image, or a folder of images, with sub-folders
     out: str = 'predictions',  # folder; gets ids/ and colours/, a PNG for each image
     overlays: bool = False,    # also overlays/: the colours laid over the images
@@ -572,7 +578,7 @@ def _draw_figure(
     "Draw a figure of a paper from runs of your own: PNG, PDF, and its numbers as CSV."
     from udalit.methods.catalogue import _parse_list
     out = out or f'figures/{figure.replace(":", "-")}'
-    places = None if images is None else _parse_seeds(images, '--images')
+    places = None if images is None else _parse_numbers(images, '--images')
     chosen = dict(names=_parse_list(names) or None, classes=_parse_list(classes) or None, images=places)
     from udalit.experiments.figures import _figure
     _figure(figure, runs, out, data, **chosen, count=count, seed=seed, device=device, network=network)
@@ -601,7 +607,7 @@ _EXAMPLES = dict(
         'starts one process whatever it is told)',
     table='udalit table streets --methods "source, target-stats, clan, clan --without weights"\n'
           '  udalit table isia-aim:IV --data ~/data\n'
-          '  udalit table isia-aim:IV --task streets --seeds 0\n'
+          '  udalit table isia-aim:IV --task streets --seeds 1\n'
           '  udalit table all --dry-run',
     evaluate='udalit evaluate runs/streets --checkpoint best --scales 0.7,1,1.3 --flip',
     predict='udalit predict runs/streets photos --out predictions --overlays --confidence\n'
@@ -833,8 +839,9 @@ _RENAMED = dict(including='with_', set='set_')
 
 @cache
 def _names_of_options() -> set[str]:
-    "The arguments behind the options of `run`, `evaluate` and `check`."
-    actions = [action for name in ('run', 'evaluate', 'check') for action in _parser_of(name)._actions]
+    "The arguments behind the options of `run`, `table`, `evaluate` and `check`."
+    names = 'run', 'table', 'evaluate', 'check'
+    actions = [action for name in names for action in _parser_of(name)._actions]
     return {action.dest for action in actions if action.option_strings}
 
 def _is_setting(name: str) -> bool:

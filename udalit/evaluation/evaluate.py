@@ -121,6 +121,28 @@ def _save_maps(folder: str | Path, names: list[str], ids: Tensor, space: LabelSp
     "Write label maps (b, h, w) as palettised PNGs."
     for name, one in zip(names, ids.cpu().numpy()): write_ids(_path_of(name, folder), one, space.palette)
 
+# %% ../../nbs/evaluation/710_evaluate.ipynb #evaluate-seen
+def _evaluate(
+    model: nn.Module,
+    dataset: Dataset,
+    see: Callable | None,  # is given names, ids and labels of each batch
+    size=None, label_size=None, scales=(1.,), flip=False, batch_size=1, workers=0, progress=True,
+    window=None, overlap=.25, scale=1.,  # all as in `predictions`
+    **said,                # what the protocol's text says besides
+) -> Scores:
+    "Scores of `model` on `dataset`."
+    _require_comparable(model, dataset)
+    confusion, in_windows = Confusion(len(dataset.space)), 0
+    windows = _find_windows(size, window, overlap, scale)
+    views = scales, flip, batch_size, workers, progress, window, overlap, scale
+    for names, ids, labels in predictions(model, dataset, size, label_size, *views):
+        confusion.update(ids, labels)
+        if windows and tuple(ids.shape[:0:-1]) != windows.part: in_windows += len(ids)
+        if see is not None: see(names, ids, labels)
+    counted = dict(images=len(dataset), in_windows=in_windows, overlap=overlap)
+    protocol = Protocol(size or window, label_size, scales=tuple(scales), flip=flip, **counted, **said)
+    return Scores(confusion.matrix(), dataset.space, protocol)
+
 # %% ../../nbs/evaluation/710_evaluate.ipynb #evaluate
 @_checked(seeds=(1, 10**6))
 def evaluate(
@@ -146,13 +168,7 @@ def evaluate(
     _require_comparable(model, dataset)
     if save is not None: _claim_maps(save, dataset)
     _move(model, device)
-    confusion, in_windows = Confusion(len(dataset.space)), 0
-    windows = _find_windows(size, window, overlap, scale)
+    def keep(names, ids, labels): _save_maps(save, names, ids, dataset.space)
     views = scales, flip, batch_size, workers, progress, window, overlap, scale
-    for names, ids, labels in predictions(model, dataset, size, label_size, *views):
-        confusion.update(ids, labels)
-        if windows and tuple(ids.shape[:0:-1]) != windows.part: in_windows += len(ids)
-        if save is not None: _save_maps(save, names, ids, dataset.space)
-    protocol = Protocol(size or window, label_size, checkpoint, tuple(scales), flip, weights, seeds,
-                        len(dataset), in_windows, overlap)
-    return Scores(confusion.matrix(), dataset.space, protocol)
+    said = dict(checkpoint=checkpoint, weights=weights, seeds=seeds)
+    return _evaluate(model, dataset, None if save is None else keep, size, label_size, *views, **said)

@@ -20,7 +20,7 @@ from .report import _command
 from .results import _class_column, read_results, _write_rows
 from ..labels import LabelSpace
 from ..nets.tensors import upsample
-from ..runs.folder import Run, _read_model, load_run, open_run
+from ..runs.folder import Run, _loaded_as, _read_model, load_run, open_run
 
 # %% ../../nbs/evaluation/770_export.ipynb #deployed
 class _Deployed(nn.Module):
@@ -104,8 +104,8 @@ from udalit import load_run
 {load}
 ```
 
-or `udalit predict FOLDER photos` in a shell. In Python, `hf://OWNER/NAME` takes the place of the folder
-when this is a model on the Hugging Face Hub (`pip install 'udalit[hub]'`).
+or `udalit predict FOLDER photos` in a shell. `hf://OWNER/NAME` takes the place of the folder when this is a
+model on the Hugging Face Hub (`pip install 'udalit[hub]'`).
 
 ## How it was made
 
@@ -115,13 +115,16 @@ Data: {data}.
 
 ## Limits
 
-The numbers hold for the test images of {task}, for one seed. Of other cameras, places or seasons nothing is
-known: look at predictions before you rely on them. {labels}
+{known}: look at predictions before you rely on them. {labels}
 
 ## Licence
 
 To be chosen by whoever publishes this. The training images and the first weights have licences of their own.
 '''
+
+_SCORED = ('The numbers hold for the test images of {task}, for one seed. Of other cameras, places or\n'
+           'seasons nothing is known')
+_UNSCORED = 'How good it is has not been measured'
 
 def _card(run: Run, weights: Path, stage: str, rows: list[dict]) -> str:
     "The README.md of an exported run."
@@ -141,7 +144,8 @@ def _card(run: Run, weights: Path, stage: str, rows: list[dict]) -> str:
     given |= dict(megabytes=weights.stat().st_size/1e6, numbers=_numbers_text(rows, names))
     command = 'In Python, or by a command that is not recorded; settings.json holds every setting.'
     if (run.folder/'run.toml').exists(): command = '    ' + _command(run, paths=False)
-    given |= dict(command=command, data='; '.join(data) or 'not recorded')
+    known = _SCORED.format(task=record['task']) if rows else _UNSCORED
+    given |= dict(command=command, data='; '.join(data) or 'not recorded', known=known)
     return (_CARD + _CARD_USE).format(**given)
 
 # %% ../../nbs/evaluation/770_export.ipynb #export-run
@@ -162,7 +166,7 @@ def _export_run(
         raise InputError(f'`out` = {str(out)!r}: is there already. Give a new folder.')
     loaded, space, size = load_run(folder, stage, checkpoint, network)
     about, kept = _read_model(run.folder/'model.json'), (run.folder/'stages').exists()
-    stage, checkpoint = about.get('exported', (stage or run.training[-1], checkpoint))
+    stage, checkpoint = _loaded_as(run, stage, checkpoint)
     weights = run.weights(stage, checkpoint) if kept else run.folder/'model.safetensors'
     rows = read_results(run.folder/'results.csv') if (run.folder/'results.csv').exists() else []
     rows = [row for row in rows if (row['stage'], row['checkpoint']) == (stage, checkpoint)]

@@ -8,7 +8,7 @@ __all__ = ['figure_to_png', 'html_report']
 # %% ../../nbs/evaluation/750_report.ipynb #imports
 import base64, html, io, json, platform, re, shlex, subprocess, tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -274,6 +274,7 @@ class _Shown:
     pictures: Callable       # number of a test image → photo and truth as bytes
     left_out: list[str]      # in words
     more: list[_Seen] = ()   # of which only the numbers are shown: without tallies and maps
+    drawn: dict[str, Path] = field(default_factory=dict)  # confusion and curves-STAGE, if they are files
 
     def alike(self, i: int) -> list[float]:
         "mIoU of test image `i` by each that is compared."
@@ -302,12 +303,31 @@ def _map_bytes(label, space: LabelSpace) -> bytes:
     _to_side(picture, Image.Resampling.NEAREST).save(file, 'png', optimize=True)
     return file.getvalue()
 
-def _figure_bytes(figure: Figure) -> bytes:
-    "A drawing as PNG with few colours: a third of the size."
+def _figure_bytes(drawn: Figure | Path) -> bytes:
+    "A figure, or the PNG that it was drawn to, as PNG with few colours: a third of the size."
     file = io.BytesIO()
-    picture = Image.open(io.BytesIO(_png(figure, 110))).convert('RGB')
-    picture.quantize(96, dither=Image.Dither.NONE).save(file, 'png', optimize=True)
+    source = drawn if isinstance(drawn, Path) else io.BytesIO(_png(drawn, 110))
+    with Image.open(source) as picture: few = picture.convert('RGB').quantize(96, dither=Image.Dither.NONE)
+    few.save(file, 'png', optimize=True)
     return file.getvalue()
+
+# %% ../../nbs/evaluation/750_report.ipynb #look
+class _Look:
+    "What a page keeps of a pass through labelled images: tallies and small maps, and the first maps whole."
+    def __init__(self, space: LabelSpace, whole: int = 4):
+        self.space, self.whole = space, whole
+        self.confusion = torch.zeros(len(space), len(space), dtype=torch.int64)
+        self.tallies, self.maps, self.first = [], [], []
+
+    def __call__(self, names: list[str], ids: torch.Tensor, labels: torch.Tensor):
+        "Keep what is wanted of a batch, as `predictions` gives it."
+        for name, one, label in zip(names, ids.cpu(), labels):
+            counter = Confusion(len(self.space))
+            counter.update(one, label)
+            self.confusion += counter.matrix()
+            self.tallies.append(_tally(name, counter.matrix()))
+            self.maps.append(_map_bytes(one, self.space))
+            if len(self.first) < self.whole: self.first.append(one)
 
 # %% ../../nbs/evaluation/750_report.ipynb #see-stage
 def _see_stage(
@@ -319,25 +339,25 @@ def _see_stage(
     rows: list[dict],    # of results
     progress: bool = False,
 ) -> _Seen:
-    "What a stage makes of the test images."
+    "What a stage makes of the test images, by a pass through them."
     load_generator(network, runs[0].weights(stage))
-    total, tallies, maps = Confusion(len(task.space)), [], []
-    for names, ids, labels in predictions(network, task.test, progress=progress, **_views(task)):
-        image = Confusion(len(task.space))
-        for counter in (image, total): counter.update(ids, labels)
-        tallies.append(_tally(names[0], image.matrix()))
-        maps.append(_map_bytes(ids[0], task.space))
+    look = _Look(task.space)
+    for batch in predictions(network, task.test, progress=progress, **_views(task)): look(*batch)
+    return _seen_by(look, label, runs, stage, task, rows)
+
+def _seen_by(look: _Look, label: str, runs: list[Run], stage: str, task: Task, rows: list[dict]) -> _Seen:
+    "What a stage makes of the test images, by a look at them; of `rows` of results those that belong to it."
     wanted = dict(stage=stage, checkpoint='last', task=task.name, protocol=task.protocols[0])
     rows = [row for row in rows if wanted.items() <= row.items()]
-    return _Seen(label, runs, stage, rows, total.matrix(), tallies, maps)
+    return _Seen(label, runs, stage, rows, look.confusion, look.tallies, look.maps)
 
-def _shown_on(seen: list[_Seen], task: Task, protocol: str, left_out=(), more=()) -> _Shown:
+def _shown_on(seen: list[_Seen], task: Task, protocol: str, left_out=(), more=(), drawn=()) -> _Shown:
     "All that a page shows of what was seen on a task."
     def pictures(i):
         sample = task.test[i]
         return _photo_bytes(sample['image']), _map_bytes(sample['label'], task.space)
     counted = task.space.protocols[task.protocols[0]]
-    return _Shown(seen, task.space, counted, protocol, pictures, list(left_out), list(more))
+    return _Shown(seen, task.space, counted, protocol, pictures, list(left_out), list(more), dict(drawn))
 
 # %% ../../nbs/evaluation/750_report.ipynb #choose
 def _reasons(shown: _Shown, each: int = 2, classes: int = 4) -> dict[int, list[str]]:
@@ -592,15 +612,18 @@ def _curve_parts(shown: _Shown, protocol: str, most: int = 6) -> list:
     "A drawing for each stage of training, and the last values as a table."
     parts, runs = [], list({id(one.runs[0]): one for one in shown.seen}.values())
     for stage in dict.fromkeys(name for one in runs for name in one.runs[0].training):
-        logged = {}
+        logged, scored = {}, []
         for one in runs:
             folder, label = one.runs[0].stage(stage), one.label if len(runs) > 1 else stage
+            scored += _scored(folder, protocol)
             rows = read_history(folder/'history.jsonl') + _scored(folder, protocol)
             if len(rows) > 1: logged[label] = rows
         if not logged: continue
         if len(logged) > most: shown.left_out.append(f'Curves of {stage} after the first {most}.')
         logged = dict(list(logged.items())[:most])
-        drawn = curves([row | dict(stage=label) for label, rows in logged.items() for row in rows])
+        drawn = None if scored else shown.drawn.get(f'curves-{stage}')
+        if drawn is None:
+            drawn = curves([row | dict(stage=label) for label, rows in logged.items() for row in rows])
         names = list(dict.fromkeys(name for rows in logged.values() for row in rows for name in row))[1:]
         alt = f'Curves over the steps of stage {stage}: {", ".join(names)}; the table has the last values'
         parts.append(_Picture(_figure_bytes(drawn), alt, f'Stage {stage}'))
@@ -736,9 +759,11 @@ def _run_page(title: str, shown: _Shown, rows: list[dict] = ()) -> str:
     if rows: tables.append(_folded('All stages, checkpoints and class protocols', results_html(rows)))
     confusions = []
     for one in shown.seen[-3:]:
-        drawn = _figure_bytes(confusion_picture(one.confusion, shown.space))
+        drawn = shown.drawn.get('confusion') if one is shown.seen[-1] else None
+        if drawn is None: drawn = confusion_picture(one.confusion, shown.space)
+        below = f'{one.label}: confusion in % of the true class'
         alt = f'Confusion matrix of {one.label}; the tables above say what each class is taken for'
-        confusions.append(_Picture(drawn, alt, f'{one.label}: confusion in % of the true class'))
+        confusions.append(_Picture(_figure_bytes(drawn), alt, below))
     last, logged = len(shown.seen) - 1, _curve_parts(shown, shown.seen[0].rows[0]['protocol'])
     failed = [_folded(f'{one.label}: failures by class', _failures(one, shown), open=n == last)
               for n, one in enumerate(shown.seen)]

@@ -300,6 +300,7 @@ def confusion_picture(
     seaborn.heatmap(share, ax=ax, cmap='Blues', vmin=0, vmax=100, linewidths=0.3*few, linecolor='0.9',
                     annot=written, fmt='', annot_kws=dict(fontsize=6), xticklabels=False, yticklabels=False,
                     cbar_kws=dict(label='% of the true class', shrink=0.6))
+    for text in ax.texts: text.set_in_layout(False)  # it lies within its cell
     named = slice(None, None, math.ceil(k/(2*_WRITTEN)))
     places = (np.arange(k) + 0.5)[named]
     ax.set_xticks(places, space.classes[named], rotation=90, fontsize=7)

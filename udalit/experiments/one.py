@@ -6,7 +6,7 @@
 __all__ = ['check_task', 'experiment', 'evaluate_run', 'predict_folder']
 
 # %% ../../nbs/experiments/800_one.ipynb #imports
-import warnings
+import filecmp, warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,10 +25,10 @@ from ..data.doctor import _differ
 from ..data.prepared import _open_prepared
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _in_parts, _views
 from ..data.tasks import _with_classes
-from ..evaluation.evaluate import evaluate, predictions
+from ..evaluation.evaluate import evaluate, _evaluate, predictions
 from ..evaluation.metrics import Scores
 from ..evaluation.predicted import _Predicted, _predict_pictures
-from ..evaluation.report import figure_to_png, _run_page, _see_stage, _shown_on
+from ..evaluation.report import figure_to_png, _Look, _run_page, _seen_by, _shown_on
 from ..evaluation.results import _checkpoint_text, read_results, score_rows
 from ..evaluation.results import write_results
 from ..evaluation.show import confusion_picture, curves, panel, _score_curves
@@ -43,7 +43,8 @@ from ..runs.checkpoints import _read_scores
 from ..runs.fit import _begin_run, _carry_out, _describe_model, _new_accelerator, _plan_run
 from ..runs.fit import _rehearse, _require_fit
 from ..runs.fit import _say_waiting, _stages_until
-from ..runs.folder import Run, _compare, _locked, _read_model, _require_free, load_run, open_run
+from ..runs.folder import Run, _compare, _fetched, _loaded_as, _locked, _read_model, _require_free
+from ..runs.folder import load_run, open_run
 from ..options import RunOptions, _require_device
 from ..runs.stages import _require_translated, _scored_steps, _to_be_read
 from ..training.watch import Journal, read_history
@@ -141,24 +142,29 @@ def _score_run(
     settings: Settings,
     weights: str = 'random',  # what the network started from, for the table
     options: RunOptions = RunOptions(),
-) -> tuple[list[dict], Scores | None]:
-    "Rows of results for all finished training stages, and the scores of the last one's last weights."
-    rows, scores, about = [], None, run.about
+) -> tuple[list[dict], Scores | None, dict[str, _Look]]:
+    "Rows of results for all finished training stages, the last scores, and what each last checkpoint sees."
+    rows, scores, seen, about = [], None, {}, run.about
     shared = dict(workers=options.workers, progress=options.progress, weights=weights) | _views(task)
     for stage in filter(run.finished, run.training):
-        for checkpoint, scales, flip in _looks(settings):
+        seen[stage] = _Look(task.space)
+        same = filecmp.cmp(*(run.weights(stage, which) for which in ('best', 'last')), shallow=False)
+        for checkpoint, scales, flip in _looks(settings)[same:]:
             load_generator(network, run.weights(stage, checkpoint))
             views = dict(scales=scales, flip=flip, checkpoint=checkpoint, **shared)
-            where = about['method'], stage, about['seed'], checkpoint
-            found, also = _score_sets(network, task, where, **views)
-            if (scales, flip) == _ONCE: scores = found
+            where, plain = (about['method'], stage, about['seed'], checkpoint), (scales, flip) == _ONCE
+            see = seen[stage] if plain and checkpoint == 'last' else None
+            found, also = _score_sets(network, task, where, see=see, **views)
+            if plain: scores = found
+            if plain and same: rows += [row | dict(checkpoint='best') for row in also]
             rows += also
-    return rows, scores
+    return rows, scores, seen
 
-def _score_sets(network: nn.Module, task: Task, where: tuple, save=None, **views) -> tuple:
+def _score_sets(network: nn.Module, task: Task, where: tuple, save=None, see=None, **views) -> tuple:
     "The scores of the test set, and rows of results for it and for the further sets that the task has."
     method, stage, seed, checkpoint = where
-    scores = evaluate(network, task.test, save=save, **views)
+    if see is None: scores = evaluate(network, task.test, save=save, **views)
+    else: scores = _evaluate(network, task.test, see, **views)
     rows = score_rows(scores, method, task.name, stage, seed, checkpoint, task.protocols)
     for name, dataset in task.also.items():
         found = evaluate(network, dataset, **views)
@@ -220,32 +226,29 @@ def _draw(
     return pictures
 
 # %% ../../nbs/experiments/800_one.ipynb #show-run
-def _show_run(run: Run, network: nn.Module, task: Task, rows: list[dict], scores: Scores, progress=False):
-    "Write the run's pictures and its report."
+def _show_run(run: Run, task: Task, rows: list[dict], scores: Scores, seen: dict[str, _Look]):
+    "Write the run's pictures and its report, of the stages that were seen."
     samples = [task.test[i] for i in range(min(4, len(task.test)))]
     columns = {'ground truth': [s['label'] for s in samples]}
-    finished = [*filter(run.finished, run.training)]
-    for stage in finished:
-        load_generator(network, run.weights(stage))
-        columns[stage] = _label_maps(network, task, len(samples))
+    for stage, look in seen.items(): columns[stage] = look.first
     drawings = dict(panel=partial(panel, [s['image'] for s in samples], columns, task.space),
                     confusion=partial(confusion_picture, scores.confusion, task.space))
-    for stage in finished:
+    for stage in seen:
         history = read_history(run.stage(stage)/'history.jsonl')
         if len(history) > 1: drawings[f'curves-{stage}'] = partial(curves, history)
         points, best = _way_of(run, stage, task.protocols[0])
         if points: drawings[f'scores-{stage}'] = partial(_score_curves, {stage: points}, {stage: best})
-    _draw(drawings, run.folder/'pictures', Journal(run.folder))
-    seen = [_see_stage(stage, [run], stage, network, task, rows, progress) for stage in finished]
-    shown = _shown_on(seen, task, str(scores.protocol))
+    drawn = _draw(drawings, run.folder/'pictures', Journal(run.folder))
+    stages = [_seen_by(look, stage, [run], stage, task, rows) for stage, look in seen.items()]
+    shown = _shown_on(stages, task, str(scores.protocol), drawn=drawn)
     write_text(run.folder/'report.html', _run_page(f'{run.about["method"]} on {task.name}', shown, rows))
 
 # %% ../../nbs/experiments/800_one.ipynb #report-run
 def _report_run(run: Run, network: nn.Module, task: Task, settings: Settings, weights: str, options) -> list:
     "Score the finished stages; write results.csv and, when all are finished, the report. The rows."
-    rows, scores = _score_run(run, network, task, settings, weights, options)
+    rows, scores, seen = _score_run(run, network, task, settings, weights, options)
     if rows: rows = write_results(run.folder/'results.csv', rows)
-    if all(map(run.finished, run.training)): _show_run(run, network, task, rows, scores, options.progress)
+    if all(map(run.finished, run.training)): _show_run(run, task, rows, scores, seen)
     return rows
 
 # %% ../../nbs/experiments/800_one.ipynb #require-asked
@@ -442,8 +445,9 @@ def _seen_in(about: dict, window: tuple | None, scale: float | None, overlap: fl
 # %% ../../nbs/experiments/800_one.ipynb #task-of
 def _task_of(folder: str | Path, data: str | Path | None = None) -> Task:
     "The task of a run; `data`: None for where the run found it, or has it."
-    run, about = open_run(folder), _read_model(Path(folder)/'model.json')
-    own, size = Path(folder)/'data', tuple(about['size'])
+    run, folder = open_run(folder), _fetched(folder)
+    about = _read_model(folder/'model.json')
+    own, size = folder/'data', tuple(about['size'])
     if data is None: data = about.get('data')
     if data is None and not own.is_dir():
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
@@ -459,7 +463,7 @@ def _task_of(folder: str | Path, data: str | Path | None = None) -> Task:
 # %% ../../nbs/experiments/800_one.ipynb #evaluate-run
 @_checked(window=(1, 2**14), overlap=(0, .5), scale=(.001, 1000))
 def evaluate_run(
-    folder: str | Path,              # of a finished run
+    folder: str | Path,              # of a finished run, or as `load_run` takes it
     data: str | Path | None = None,  # holds one folder per data set; None: where the run found it
     stage: str | None = None,        # of training; None: the last
     checkpoint: str = 'last',        # or 'best'
@@ -475,12 +479,14 @@ def evaluate_run(
     network: nn.Module | Callable | str | None = None,  # one of your own, as `load_run` takes it
 ) -> tuple[list[dict], str]:         # rows of results, and how it was scored
     "Score a run's network on its task's test images."
+    run, folder = open_run(folder), _fetched(folder)
     network = _on_device(load_run(folder, stage, checkpoint, network), device)[0]
-    run, about, task = open_run(folder), _read_model(Path(folder)/'model.json'), _task_of(folder, data)
+    about, task = _read_model(folder/'model.json'), _task_of(folder, data)
     seen = _seen_in(about, window, scale, overlap)
     read = [run.folder/'stages', *_places(*task.parts().values())]
     if save is not None: _require_apart('save', save, read)
-    where = run.about['method'], stage or run.training[-1], run.about['seed'], checkpoint
+    stage, checkpoint = _loaded_as(run, stage, checkpoint)
+    where = run.about['method'], stage, run.about['seed'], checkpoint
     scores, rows = _score_sets(
         network, task, where, save, scales=scales, flip=flip, workers=workers, progress=progress, **seen,
         checkpoint=checkpoint, weights=_initial_text(about['backbone'], about.get('weights', 'not stated')))
@@ -489,7 +495,7 @@ def evaluate_run(
 # %% ../../nbs/experiments/800_one.ipynb #predict-folder
 @_checked(window=(1, 2**14), overlap=(0, .5), scale=(.001, 1000))
 def predict_folder(
-    folder: str | Path,                 # of a finished run
+    folder: str | Path,                 # of a finished run, or as `load_run` takes it
     images: str | Path,                 # an image, or a folder of images, with sub-folders
     out: str | Path = 'predictions',    # gets ids/ and colours/: PNG, for a GeoTIFF another one at its place
     scales: tuple[float, ...] = (1.,),  # test sizes
@@ -506,10 +512,10 @@ def predict_folder(
     save_probabilities: bool = False,   # also probabilities/: of all K classes, float16 (K, H, W), .npy
 ) -> int:                               # how many images have predictions now
     "Write an id map and a colour map for every image of a folder; goes on where it stopped."
-    out = Path(out)
-    _require_apart('out', out, [images, Path(folder)/'stages'])
+    out, folder = Path(out), _fetched(folder)
+    _require_apart('out', out, [images, folder/'stages'])
     network, space, _ = _on_device(load_run(folder, network=network), device)
-    about = _read_model(Path(folder)/'model.json')
+    about = _read_model(folder/'model.json')
     how = _seen_in(about, window, scale, overlap)
     seen = _images_at(Path(images), classes=space, **_seen_as(about))
     if seen.skipped: warnings.warn(f'left out: {seen.skipped}')

@@ -6,9 +6,9 @@
 __all__ = ['PaperTable', 'find_table', 'fill_table']
 
 # %% ../../nbs/experiments/820_published.ipynb #imports
-import copy, csv, html, io, math, statistics, time, tomllib
+import copy, csv, html, io, math, shlex, statistics, time, tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from itertools import repeat
@@ -18,18 +18,18 @@ from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
 
-from ..core import InputError, _checked, digest, _there_are, write_text
+from ..core import InputError, _checked, digest, read_json, _there_are, write_json, write_text
 from ..data.tasks import DRAWN, _require_task
 from ..evaluation.results import _aligned, _checkpoint_text, _class_column, _Html, read_results
-from ..evaluation.profile import _noise_pair, _train_once
-from .tables import table
+from ..evaluation.profile import _noise_pair, profile, _train_once
+from .tables import folder_name, _seed_list, table
 from ..labels import CITYSCAPES
-from ..methods.catalogue import find_method, method_on, settings_for
+from ..methods.catalogue import find_method, method_on, _parse_changes, _parse_list, settings_for
 from ..methods.plans import Method, Restyle, Train, stage_settings
 from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
 from ..options import RunOptions
-from ..runs.fit import _stages_until
+from ..runs.fit import _new_accelerator, _stages_until
 from ..runs.identity import _Request, stage_records
 
 # %% ../../nbs/experiments/820_published.ipynb #table-classes
@@ -135,6 +135,14 @@ class _Need:
         "Runs of one place lie beside each other, and share stages."
         return self.task, self.backbone, self.classes
 
+    @property
+    def is_cost(self) -> bool:
+        "Is it no score of a run, but what its network costs?"
+        return self.metric in _COSTS
+
+_COSTS = dict(parameters=('parameters', 1e6), flops=('macs', 1e9), memory=('memory', 2**20),
+              fps=('images_per_second', 1))  # metric → what `profile` calls it, the tables' unit
+
 # %% ../../nbs/experiments/820_published.ipynb #need-of
 def _of(name: str, column: _Part, row: _Part, common: _Part):
     "What the column, else the row, else the table says."
@@ -146,18 +154,56 @@ def _first_task(table: PaperTable) -> str | None:
     tasks = (_of('task', column, row, table.common) for row in table.rows for column in table.columns)
     return next(filter(None, tasks), None)
 
+# %% ../../nbs/experiments/820_published.ipynb #changes
+def _single_changes(changes: str) -> list[str]:
+    "'--without a,b --set c.d=1' → a text for each of the three."
+    _parse_changes(f'source {changes}')  # refuses what is half said
+    words = shlex.split(changes)
+    return [f'{option} {shlex.quote(part)}' for option, value in zip(words[::2], words[1::2])
+            for part in _parse_list(value)]
+
+@cache
+def _takes(run: str, change: str) -> bool:
+    "Can the method be changed so?"
+    try: find_method(f'{run} {change}')
+    except InputError: return False
+    return True
+
+def _with_changes(run: str, changes: str) -> str:
+    "The method's text with those of the changes that it takes."
+    for change in _single_changes(changes):
+        if _takes(run, change): run = f'{run} {change}'
+    return run
+
+def _runs_of(table: PaperTable) -> list[str]:
+    "The texts of the methods of a table."
+    cells = ((_of('run', column, row, table.common), row.changes, column.changes)
+             for row in table.rows for column in table.columns)
+    return list(dict.fromkeys(' '.join(filter(None, cell)) for cell in cells if cell[0]))
+
+def _fitting(table: PaperTable, changes: str) -> str:
+    "Those of the changes that some method of the table takes."
+    return ' '.join(change for change in _single_changes(changes)
+                    if any(_takes(run, change) for run in _runs_of(table)))
+
+def _require_fitting(tables: list[PaperTable], changes: str):
+    "An `InputError` if a change fits no method of the tables."
+    runs = [run for table in tables for run in _runs_of(table)]
+    for change in _single_changes(changes):
+        if runs and not any(_takes(run, change) for run in runs): find_method(f'{runs[0]} {change}')
+
 # %% ../../nbs/experiments/820_published.ipynb #need-cell
-_MEASURED_ELSEWHERE = {'', 'NAM', 'parameters', 'flops', 'memory', 'fps'}  # not in a run's results
+_NOT_ALONE = {'', 'NAM'}  # printed only; follows from other cells
 
 def _need(table: PaperTable, row: _Part, column: _Part, asked: dict) -> _Need | None:
     "What a cell needs; None if it is printed only. `asked` changes task, backbone and the methods."
     run, metric = _of('run', column, row, table.common), _of('metric', column, row, table.common)
-    if run is None or metric in _MEASURED_ELSEWHERE: return None
+    if run is None or metric in _NOT_ALONE: return None
     task, backbone = (_of(name, column, row, table.common) for name in ('task', 'backbone'))
     first = _first_task(table)
     if asked.get('task') and task != first: return None  # one task stands for the table's first
-    changes = ' '.join(filter(None, [run, row.changes, column.changes, asked.get('changes', '')]))
-    text = _as_on(changes, task, asked.get('task'))
+    text = _with_changes(' '.join(filter(None, [run, row.changes, column.changes])), asked.get('changes', ''))
+    text = _as_on(text, task, asked.get('task'))
     task, backbone = asked.get('task') or task, asked.get('backbone') or backbone
     if asked.get('task') in DRAWN and not asked.get('backbone'): backbone = 'small'
     stage = _of('stage', column, row, table.common) or find_method(text).segmenting[-1].name
@@ -188,7 +234,8 @@ def _needs(table: PaperTable, **asked) -> dict[tuple[int, int], _Need]:
 
 # %% ../../nbs/experiments/820_published.ipynb #measured
 def _measured(tables: list[PaperTable], **asked) -> list[PaperTable]:
-    "The tables with cells that are measured here; an `InputError` if there are none."
+    "The tables with cells that are measured here; an `InputError` if there are none, or a change fits none."
+    _require_fitting(tables, asked.get('changes', ''))
     found = [table for table in tables if _needs(table, **asked)]
     if found: return found
     raise InputError(f'{tables[0].name}: no cell of this table comes from a run. {tables[0].note}'.strip())
@@ -218,6 +265,8 @@ class _Filled:
     table: PaperTable
     own: dict[tuple[int, int], list[float]]
     task: str | None = None  # that stands for the table's own
+    missing: dict[tuple[int, int], str] = field(default_factory=dict)  # why a cell has no number
+    measured: str = ''       # where, of a table of costs
 
     def mean(self, i: int, j: int) -> float:
         "The mean over seeds; NaN if there is none."
@@ -239,12 +288,49 @@ def _with_nam(filled: _Filled) -> _Filled:
             own[i, j] = [100*(ours - source)/(oracle - source) for source, ours, oracle in zip(*parts)]
     return replace(filled, own=own)
 
+# %% ../../nbs/experiments/820_published.ipynb #costs
+def _size_on(task: str | None, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    "(width, height) of the images of a task, None for a table's own; or the one that is asked for."
+    return size or ((192, 96) if task in DRAWN else (1024, 512))
+
+_PROFILE = dict(parameters=int, macs=int, images_per_second=float, memory=int | None, size=tuple[int, int],
+                device=str, precision=str)
+
+def _profile_path(need: _Need, out: Path) -> Path:
+    "Where the costs of the need's network are kept."
+    return out/'profiles'/f'{folder_name(find_method(need.run))}-{need.backbone}.json'
+
+def _measure_costs(needs: dict, out: Path, size: tuple[int, int], options: RunOptions):
+    "Measure what the networks cost, unless that is known of this machine."
+    device = _new_accelerator(options).device
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper()
+    how = dict(size=list(size), device=name, precision=options.precision)
+    for need in {need.run: need for need in needs.values() if need.is_cost}.values():
+        path = _profile_path(need, out)
+        if path.exists() and how.items() <= read_json(path, _PROFILE).items(): continue
+        costs = profile(need.run, need.backbone, size, training=False, options=options)
+        if device.type != 'cuda': costs['memory'] = None
+        write_json(path, {key: costs[key] for key in _PROFILE if key in costs} | how)
+
+def _with_costs(filled: _Filled, needs: dict, out: Path) -> _Filled:
+    "With the costs that are known."
+    own, missing, measured = dict(filled.own), {}, ''
+    for cell, need in needs.items():
+        path = _profile_path(need, out)
+        if not need.is_cost or not path.exists(): continue
+        about, (cost, unit) = read_json(path, _PROFILE), _COSTS[need.metric]
+        if about[cost] is None: missing[cell] = 'needs a GPU'
+        else: own[cell] = [about[cost]/unit]
+        measured = f'{about["size"][0]}×{about["size"][1]}, {about["device"]}'
+    return replace(filled, own=own, missing=missing, measured=measured)
+
 # %% ../../nbs/experiments/820_published.ipynb #layout
 def _number(value: float, sign: str = '') -> str: return '' if math.isnan(value) else f'{value:{sign}.1f}'
 
 def _own_text(filled: _Filled, i: int, j: int) -> str:
-    "'49.6 ± 0.8', or '' if there is none."
+    "'49.6 ± 0.8'; if there is none, why, or ''."
     mean, spread = filled.mean(i, j), filled.spread(i, j)
+    if math.isnan(mean): return filled.missing.get((i, j), '')
     return _number(mean) if math.isnan(spread) else f'{mean:.1f} ± {spread:.1f}'
 
 def _printed(filled: _Filled, i: int, j: int) -> float: return float(filled.table.rows[i].published[j])
@@ -252,7 +338,7 @@ def _printed(filled: _Filled, i: int, j: int) -> float: return float(filled.tabl
 def _narrow(filled: _Filled) -> list[list[str]]:
     "One line a row; in each column what is printed; where there are own numbers, these and the difference."
     several, head, lines = len(filled.table.columns) > 1, [''], []
-    measured = {j for (_, j), values in filled.own.items() if values}
+    measured = {j for (_, j), values in filled.own.items() if values} | {j for _, j in filled.missing}
     for j, column in enumerate(filled.table.columns):
         shown = ['printed', *['here', 'difference']*(j in measured)]
         head += [f'{column.name}, {what}' if several else what for what in shown]
@@ -285,6 +371,7 @@ def _lines(filled: _Filled) -> list[list[str]]:
 def _caption(filled: _Filled) -> str:
     "What stands above."
     table, where = filled.table, f' Here on {filled.task}.' if filled.task else ''
+    if filled.measured: where = f' Here: {filled.measured}.'
     return f'{table.name}: {table.title}.{where}'
 
 def _table_text(filled: _Filled) -> str:
@@ -352,8 +439,8 @@ def _filled(table: PaperTable, needs: dict, out: Path, task: str | None = None) 
     for place in {need.place for need in needs.values()}:
         path = _folder_of(place, out)/'results.csv'
         rows[place] = read_results(path) if path.exists() else []
-    own = {cell: _own_values(need, rows[need.place]) for cell, need in needs.items()}
-    return _with_nam(_Filled(table, own, task))
+    own = {cell: _own_values(need, rows[need.place]) for cell, need in needs.items() if not need.is_cost}
+    return _with_costs(_with_nam(_Filled(table, own, task)), needs, out)
 
 # %% ../../nbs/experiments/820_published.ipynb #calls
 def _until(need: _Need) -> str | None:
@@ -365,6 +452,7 @@ def _calls(needs: dict) -> dict[tuple, list[str]]:
     "(place, until, scales, flip) → the methods that are run so; of one method only as far as is needed."
     found = {}
     for need in needs.values():
+        if need.is_cost: continue
         key = need.place, _until(need), need.scales, need.flip
         found.setdefault(key, {})[need.run] = None
     whole = {(place, run, scales, flip) for (place, until, scales, flip), runs in found.items()
@@ -407,7 +495,7 @@ def _write_table(filled: _Filled, needs: dict, out: Path) -> list[Path]:
 def fill_table(
     name: str,                   # PAPER:ID, such as 'isia-aim:IV'
     out: str | Path = 'runs',    # gets the runs' folders, and the table's files
-    seeds: list[int] = (0, 1, 2),
+    seeds: int | list[int] = 3,  # how many, from 0 on; or which, as a list
     data: str | Path | None = None,  # folder that holds one folder per data set
     task: str | None = None,     # that stands for the table's first task, such as streets; None: its own
     backbone: str | None = None,  # None: the table's own; small on drawn worlds
@@ -417,7 +505,7 @@ def fill_table(
     **training,                  # further arguments of `table`, such as `steps`, `size`, `weights`
 ) -> list[Path]:                 # the table's files: text, Markdown, LaTeX, HTML, CSV
     "Make all runs that a paper's table needs, or go on with them; own numbers beside the printed ones."
-    asked, out = find_table(name), Path(out)
+    asked, out, seeds = find_table(name), Path(out), _seed_list(seeds)
     if task is not None: _require_task(task)
     _measured([asked], task=task, backbone=backbone, changes=changes)
     needs = _needs(asked, task=task, backbone=backbone, changes=changes)
@@ -425,6 +513,7 @@ def fill_table(
         filled = _filled(asked, needs, out, task)
         _write_table(filled, needs, out)
         if shown is not None: shown(_table_text(filled))
+    _measure_costs(needs, out, _size_on(task, training.get('size')), options)
     for (place, until, scales, flip), runs in _calls(needs).items():
         looks = {} if (scales, flip) == ((1.,), False) else dict(test_scales=scales, test_flip=flip)
         where = dict(backbone=place[1], classes=place[2], options=replace(options, until=until), after=update)
@@ -528,15 +617,15 @@ def _seconds_a_step(
 # %% ../../nbs/experiments/820_published.ipynb #dry-run-text
 def _dry_run(
     tables: list[PaperTable],
-    seeds: list[int],
+    seeds: int | list[int],
     size: tuple[int, int] | None = None,  # (width, height) at which steps are timed
     options: RunOptions | None = None,    # None: no step is timed
     **asked,
 ) -> str:
     "What the tables would train, and how long that takes here."
-    costs = [_cost(table, seeds, **asked) for table in _measured(tables, **asked)]
+    costs = [_cost(table, _seed_list(seeds), **asked) for table in _measured(tables, **asked)]
     if options is None: return _costs_text(costs)
-    size = size or ((192, 96) if asked.get('task') in DRAWN else (1024, 512))
+    size = _size_on(asked.get('task'), size)
     backbones = sorted({place[1] for cost in costs for place, *_ in cost.runs})
     seconds = {backbone: _seconds_a_step('sim', backbone, size, options) for backbone in backbones}
     at = f's a step of SIM at {size[0]}×{size[1]}'

@@ -107,14 +107,16 @@ def _report_one(folder, data, network, device, workers, progress) -> list[dict]:
     "Score a run's finished stages of training; write results.csv, pictures and report.html."
     run = open_run(folder)
     done = [*filter(run.finished, run.training)]
+    if not done and not (run.folder/'stages').exists():
+        raise InputError(f'{folder}: its stages are not here, as it was exported: `evaluate_run` scores it.')
     stage = done[-1] if done and done != run.training else None
     network = _on_device(load_run(folder, stage, network=network), device)[0]
     about, task = _read_model(run.folder/'model.json'), _task_of(folder, data)
     started = _initial_text(about['backbone'], about.get('weights', 'not stated'))
     options = RunOptions(workers=workers, progress=progress)
-    rows, scores = _score_run(run, network, task, _settings_of(run), started, options)
+    rows, scores, seen = _score_run(run, network, task, _settings_of(run), started, options)
     rows = write_results(run.folder/'results.csv', rows)
-    _show_run(run, network, task, rows, scores, progress)
+    _show_run(run, task, rows, scores, seen)
     return rows
 
 # %% ../../nbs/experiments/830_reports.ipynb #show-results

@@ -66,17 +66,23 @@ def _free_first(
         if progress: print(f'— {nth} of {len(runs)}: {method.title}, seed {seed}', flush=True)
         yield run
 
+# %% ../../nbs/experiments/810_tables.ipynb #seed-list
+def _seed_list(seeds: int | list[int]) -> list[int]:
+    "3 → [0, 1, 2]: so many seeds; a list of seeds as it is."
+    if not isinstance(seeds, int): return list(seeds)
+    if 1 <= seeds <= 1000: return list(range(seeds))
+    raise InputError(f'`seeds` = {seeds}: say how many, 1 to 1000; or which: [0] in Python, `0,` in a shell.')
+
 # %% ../../nbs/experiments/810_tables.ipynb #table
 @_checked(seeds=(-2**63, 2**63 - 1))
 def table(
     methods: list[str | Method],
     task: str | Task,
     out: str | Path,                 # folder of all runs, the data if it is drawn, and results.csv
-    seeds: list[int] = (0, 1, 2),
+    seeds: int | list[int] = 3,      # how many, from 0 on; or which, as a list
     data: str | Path | None = None,  # None: `out`/data, for drawn worlds
     size: tuple[int, int] | None = None,  # this and all below as in `experiment`
-    backbone: str = 'small',
-    weights: str | Path | None = None,
+    backbone: str = 'small', weights: str | Path | None = None,
     options: RunOptions = RunOptions(),
     bands=None, allow_unseen=False, classes: int | None = None, skip=None, span=None,
     window: tuple[int, int] | None = None, scale: float | None = None, overlap: float | None = None,
@@ -85,7 +91,8 @@ def table(
 ) -> list[dict]:                     # rows of results of all
     "Check all methods, run each with every seed, one after the other, and collect their results."
     _require_name('out', out)
-    out, rows, methods = Path(out), [], [find_method(method) for method in methods]
+    out, rows, seeds = Path(out), [], _seed_list(seeds)
+    methods = [find_method(method) for method in methods]
     _require_methods(methods, task, out, seeds[0], backbone, options)  # before any data are drawn
     if task in DRAWN: data = data or out/'data'
     which = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span, drawn=out/'data')

@@ -364,13 +364,19 @@ def load_run(
     run = open_run(folder)
     about, published = _read_model(run.folder/'model.json'), run.folder/'model.safetensors'
     result = stage is None and checkpoint == 'last' and published.exists()
-    if result and not (run.folder/'stages').exists(): weights = published  # all that was kept or brought here
-    else: weights = run.weights(stage, checkpoint)
+    whole = (run.folder/'stages').exists()  # or else the weights are all that was kept or brought here
+    exported = not whole and (stage, checkpoint) == tuple(about.get('exported', ()))
+    weights = published if exported or result and not whole else run.weights(stage, checkpoint)
     if result and _mark(weights) != _mark(published):
         raise InputError(f'{published}: not the weights that this run ended with. '
                          'Delete it: the command that made the run writes it again.')
     network = _load_network(run.folder/'model.json', weights, network)
     return network, _load_space(about['space']), tuple(about['size'])
+
+def _loaded_as(run: Run, stage: str | None, checkpoint: str) -> tuple[str, str]:
+    "Stage and checkpoint of the network that `load_run` gives; an exported run has one, and says which."
+    if stage is not None or checkpoint != 'last': return stage or run.training[-1], checkpoint
+    return tuple(_read_model(run.folder/'model.json').get('exported', (run.training[-1], checkpoint)))
 
 # %% ../../nbs/runs/630_folder.ipynb #find-stage
 def _find_stage(
