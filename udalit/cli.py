@@ -212,6 +212,9 @@ _METHODS = {
     'isia-aim': 'class separation and aggregation, adaptively weighted instances, then re-training',
     'intrada': 'image-level adaptation from easy to hard target images',
     'pixintrada': 'pixel-level adaptation from easy to hard target pixels, two rounds',
+    'dacs': 'class mixing of both domains, labelled by a moving average of the network',
+    'daformer': 'class mixing with rare classes first, and features kept from ImageNet',
+    'mic': 'class mixing and masked consistency, with rare classes first',
 }
 
 # %% ../nbs/850_cli.ipynb #task-names

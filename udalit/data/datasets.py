@@ -654,7 +654,20 @@ def _classes_present(
     def shown(i):
         if hasattr(source, 'shown'): return source.shown(i)
         return _classes_in(source[i]['label'], dataset.space)
-    rows = _by_threads(shown, indices, 'classes of each image', workers, progress)
+    return _rows(shown, indices, 'classes of each image', workers, progress)
+
+def _class_pixels(dataset: Dataset, workers: int = 8, progress: bool = True) -> torch.Tensor:  # (N, K) int64
+    "How many pixels of label n show class k? Of files only the labels are read."
+    if not dataset.labelled: raise InputError(f'{dataset}: no labels to find classes in.')
+    source, indices = _whole(dataset)
+    def count(i):
+        label = source.read_label(i) if hasattr(source, 'read_label') else source[i]['label']
+        return np.bincount(np.asarray(label).ravel(), minlength=256)[:len(dataset.space)]
+    return _rows(count, indices, 'pixels of each class', workers, progress)
+
+def _rows(look: Callable, indices: list[int], what: str, *how) -> torch.Tensor:
+    "What `look` gives for each index, as the rows of a tensor; the first `InputError` is raised."
+    rows = _by_threads(look, indices, what, *how)
     problems = [row for row in rows if isinstance(row, InputError)]
     if problems: raise problems[0]
     return torch.from_numpy(np.stack(rows))

@@ -89,6 +89,30 @@ class _ClassBalanced:
             shown += present[order[-1]]
         return torch.tensor(order)
 
+# %% ../../nbs/data/130_loaders.ipynb #rare
+class _RareClasses:
+    "An order of samples in which classes of few pixels come often. Source: DAFormer (Hoyer et al., 2022)"
+    def __init__(self,
+        pixels: torch.Tensor,       # (N, K): how many pixels of label n show class k
+        temperature: float = .01,   # T > 0: the lower, the more often the rarest
+        enough: float = 3000/(1914*1052),  # share of its image's labelled pixels that a class must have
+    ):
+        if not pixels.any(): raise InputError('no label shows any class: there is nothing to balance.')
+        self.pixels = pixels = pixels.double()
+        self.chances = ((1 - pixels.sum(0)/pixels.sum())/temperature).softmax(0)  # (K,)
+        shares = pixels/pixels.sum(1, keepdim=True).clamp(min=1)
+        shows = shares >= torch.minimum(shares.amax(0), torch.tensor(enough))     # some image of every class
+        self.shows = shows & (pixels > 0)                                        # (N, K)
+        self.chances = self.chances*self.shows.any(0)
+
+    def __call__(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        "`count` indices of samples."
+        classes = torch.multinomial(self.chances, count, replacement=True, generator=generator)
+        numbers = self.shows.sum(0)[classes]                                     # images to choose from
+        which = (torch.rand(count, generator=generator)*numbers).long()
+        images_of = self.shows.long().argsort(stable=True, dim=0, descending=True)  # (N, K): these first
+        return images_of[which, classes]
+
 # %% ../../nbs/data/130_loaders.ipynb #positions
 class _Positions(Sampler):
     "Batches of positions without end."

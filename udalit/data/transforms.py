@@ -240,6 +240,8 @@ AUGMENTATIONS = {
     'crop-own-size': _both(crop=True, own_size=True),
     'clan': _both(scales=_ZOOM, alone=True, flip=True),
     'multi-scale': _both(scales=_GROW),
+    'square': _both(crop='square'),
+    'square-flip': _both(crop='square', flip=True),
     'fada': _both(jitter=_JITTER, flip=True),
     'fada-official': dict(source=dict(jitter=_JITTER), target={}),
     'fada-student': dict(source={}, target=dict(jitter=_JITTER, scales=(1., 3.), flip=True)),
@@ -257,5 +259,7 @@ def preprocess(
     if name not in AUGMENTATIONS:
         raise InputError(f'no augmentation "{name}"; there are {", ".join(AUGMENTATIONS)}.')
     recipe = AUGMENTATIONS[name][domain]
-    if 'crop' in recipe: changes = dict(crop=crop or size) | changes
+    if 'crop' in recipe:
+        whole = crop or size
+        changes = dict(crop=(min(whole),)*2 if recipe['crop'] == 'square' else whole) | changes
     return Preprocess(size, **recipe | changes)

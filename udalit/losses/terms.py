@@ -7,6 +7,7 @@ __all__ = ['TERMS', 'Setup', 'Term', 'frozen']
 
 # %% ../../nbs/losses/300_terms.ipynb #imports
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -121,10 +122,12 @@ class _Planned(nn.Module, metaclass=PrePostInitMeta):
 # %% ../../nbs/losses/300_terms.ipynb #term
 class Term(_Planned):
     "One weighted loss. Its networks and memories are sub-modules and buffers: they move and resume with it."
-    needs = {'source', 'target'}  # of a stage; also possible: 'labels', of the target
+    needs = {'source', 'target'}  # of a stage; also possible: 'labels', of the target, and what a term makes
+    makes = None                  # a view of the target that `make_view` gives, such as 'mixed'
+    minimises = True              # has it a loss? A term that only makes a view has none
     trains = 'segmentation'       # the segmentation network, or a 'translator' of images
     has_auxiliary = False         # is there a NAME_aux, the same at the auxiliary head?
-    reads_target = True           # does `generator_loss` send a gradient through the target pass?
+    reads_target = True           # does it look at the target's own image, and not at views of it alone?
     mean_over = None              # 'source', 'target': is the loss a mean over that domain's labelled pixels?
     views = ()                    # images it wants to see beside 'image', such as 'original': see `Pass.view`
     progress = 0.                 # share of the decay that is done, in [0, 1); set before each step
@@ -143,6 +146,14 @@ class Term(_Planned):
 
     def discriminator_loss(self, source: Pass, target: Pass) -> Tensor:
         "A scalar with a graph to the term's own networks; both passes are detached."
+        raise NotImplementedError
+
+    def begin_step(self, network: nn.Module, progress: float):
+        "Before each step: the network as the last step left it, and the share of the decay that is done."
+        self.progress = progress
+
+    def make_view(self, source: Pass | None, target: Pass, see: Callable) -> Pass:
+        "The view of that name, from both passes; `see(images, labels, confidence)` asks the network."
         raise NotImplementedError
 
     def check(self, maps: Maps):

@@ -15,11 +15,15 @@ from fastcore.xml import Caption, Table, Td, Th, Tr, to_xml
 from ..core import InputError, _checked, _there_are
 from ..data.tasks import Task, _GAMES, _require_task
 from .adversarial import adaptsegnet, advent, minent
-from .changes import _asks_translated, change, _terms_of, _untranslated, _with_task
+from .changes import _asks_translated, change, remove_term, _terms_of
+from .changes import _untranslated, _with_task
 from .clan import clan
 from .controls import CONTROLS
+from .dacs import dacs
+from .daformer import daformer
 from .fada import fada
 from .isia_aim import isia_aim
+from .mic import mic
 from .outlines import _outline_with, differences
 from .pixintrada import intrada, pixintrada
 from .plans import Method, Train
@@ -28,7 +32,7 @@ from .sim import sim
 from ..nets.generators import _require_backbone
 
 # %% ../../nbs/methods/590_catalogue.ipynb #methods
-_PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixintrada
+_PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixintrada, dacs, daformer, mic
 
 METHODS = {method.name: method for method in (*CONTROLS, *(paper() for paper in _PAPERS))}
 
@@ -106,14 +110,23 @@ def method_on(
     if task is not None:
         method = _with_task(method, task if isinstance(task, str) else task.name)
         if not (_is_game(task) or _asks_translated(method)): method = _untranslated(method)
-    if backbone != 'small': return method
-    return replace(method, stages=tuple(map(_without_scale, method.stages)))
+    return _made_small(method) if backbone == 'small' else method
 
 def _is_game(task: Task | str) -> bool:
     "Does the task go from a game to real photographs?"
     return task in _GAMES if isinstance(task, str) else task.game
 
 _OF_SCALE = {'batch_size', 'learning_rate', 'preprocessing'}  # of ResNet-101 and its data
+
+def _made_small(method: Method) -> Method:
+    "The method without what belongs to a large network, to first weights, or to thousands of steps."
+    arguments = dict(method.arguments)
+    if not any(place.endswith('teacher.alpha') for place in method.placed):
+        arguments.pop('teacher', None)  # over more steps than a small network is trained for
+    small = replace(method, stages=tuple(map(_without_scale, method.stages)), arguments=arguments)
+    asked = any(change.startswith('--with features') for change in method.changes)
+    if asked or 'features' not in _terms_of(small): return small
+    return replace(remove_term(small, 'features'), changes=method.changes)  # random features are not worth it
 
 def _without_scale(stage):
     "A stage that trains the segmentation network, without the settings that belong to a large one."

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import fields, replace
 
 from ..core import InputError, _checked
-from ..losses.terms import _require_declared
+from ..losses.terms import TERMS, _require_declared
 from .plans import Method, Restyle, Take, Train, _available, _parse_entry
 from .settings import _require_settings
 
@@ -55,10 +55,16 @@ def _exchanged(method: Method, stage: Train, name: str, entry: str) -> Train:
 
 # %% ../../nbs/methods/500_changes.ipynb #added
 def _added(method: Method, stage: Train, name: str, entry: str) -> Train:
-    "The stage with one more term, if it lacks it and has what it needs."
-    lacks = name not in [_parse_entry(e)[0] for e in stage.terms]
-    fits = _parse_entry(entry)[1].needs <= _available(method, stage)
-    return replace(stage, terms=(*stage.terms, entry)) if lacks and fits else stage
+    "The stage with one more term, and what makes its views, if it lacks it and has what it needs."
+    if name in [_parse_entry(e)[0] for e in stage.terms]: return stage
+    needs, more = _parse_entry(entry)[1].needs, stage
+    for maker in _makers_of(needs - _available(method, stage)): more = _added(method, more, maker, maker)
+    return replace(more, terms=(*more.terms, entry)) if needs <= _available(method, more) else stage
+
+def _makers_of(views: set[str]) -> list[str]:
+    "The terms that make these views."
+    first = {name: next(iter(variants.values()))[0] for name, variants in TERMS.items()}
+    return [name for name, kind in first.items() if kind.makes in views]
 
 # %% ../../nbs/methods/500_changes.ipynb #translated
 _CYCLEGAN = dict(

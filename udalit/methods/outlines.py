@@ -72,7 +72,8 @@ def _weighted_terms(stage: Train, table: dict) -> str:
     terms = []
     for entry in stage.terms:
         place = f'{stage.name}.{_parse_entry(entry)[0]}'
-        if place in table: terms.append(f'{_shown(table.get(f"{place}.weight", 1))} {entry}')
+        weight = table.get(f'{place}.weight')  # a teacher has none
+        if place in table: terms.append(entry if weight is None else f'{_shown(weight)} {entry}')
     return ' + '.join(terms)
 
 # %% ../../nbs/methods/510_outlines.ipynb #plan-table

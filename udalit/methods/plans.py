@@ -14,7 +14,8 @@ import torch
 
 from ..core import InputError, _checked, _require_value, _there_are, _USUAL
 from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: F401  each defines terms
-from ..losses import matching, segmentation, self_adaptive, translation  # noqa: F401
+from ..losses import kept_features, masking, matching, mixing, segmentation  # noqa: F401
+from ..losses import self_adaptive, teacher, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
 from .settings import Settings, _require_settings
 from ..pseudo import _WAYS
@@ -226,8 +227,9 @@ def _stage_terms(
 
 # %% ../../nbs/methods/490_plans.ipynb #available
 def _available(method: Method, stage: Train) -> set[str]:
-    "What the stage has: 'source', 'target', 'labels' (of the target)."
+    "What the stage has: 'source', 'target', 'labels' (of the target), and the views that its terms make."
     has = {what for what in ('source', 'target') if getattr(stage, what) is not None}
+    has |= {_parse_entry(entry)[1].makes for entry in stage.terms} - {None}
     return has | {'labels'} if isinstance(method.stage(stage.target), (PseudoLabel, Split)) else has
 
 def _check_training(method: Method, stage: Train):
@@ -241,6 +243,9 @@ def _check_training(method: Method, stage: Train):
         missing = sorted(kind.needs - _available(method, stage))
         if missing:
             raise InputError(f'{place} has no {", no ".join(missing)}, which the term "{entry}" needs.')
+        after = stage.terms[stage.terms.index(entry):]
+        late = [other for other in after if _parse_entry(other)[1].makes in kind.needs]
+        if late: raise InputError(f'{place}: the term "{late[0]}" makes what "{entry}" needs; put it first.')
         if kind.trains != stage.network:
             raise InputError(f'{place} trains a {stage.network} network, the term "{entry}" a {kind.trains}.')
 

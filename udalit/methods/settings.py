@@ -24,8 +24,8 @@ _WANTED = _USUAL | dict(
     discriminator_rate=(0, 1e6), discriminator_decay=(0, 1e6), discriminator_betas=(0, 1 - 1e-9),
     discriminator_width=(1, 2**14), feature_width=(1, 2**14), translator=(1, 2**10),
     translator_steps=(1, 10**9), test_scales=_USUAL['scales'],
-    optimizer=('sgd', 'adam'), batchnorm=BATCHNORM, statistics=('both', 'target'),
-    sampling=('uniform', 'class-balanced'), preprocessing=AUGMENTATIONS, resnet=_RESNETS)
+    optimizer=('sgd', 'adam', 'adamw'), batchnorm=BATCHNORM, statistics=('both', 'target'),
+    sampling=('uniform', 'class-balanced', 'rare'), preprocessing=AUGMENTATIONS, resnet=_RESNETS)
 
 def _require_setting(name: str, value, annotation, stage: str = ''):
     "An `InputError` unless a setting, of a stage or of all, has its type and range, or is one of its words."
@@ -40,7 +40,7 @@ class Settings:
     warm_up: float = 0.             # the rates rise from 0 over this share of the decay
     batch_size: int = 1             # images of each domain in one forward pass
     accumulate: int = 1             # forward passes in one optimiser step
-    optimizer: str = 'sgd'          # of the generator: 'sgd' or 'adam'
+    optimizer: str = 'sgd'          # of the generator: 'sgd', 'adam' or 'adamw'
     learning_rate: float = 2.5e-4   # of the backbone, at the start
     head_factor: float = 10.        # the heads learn this many times faster
     repeat_backbone: bool = False   # as public code did: SGD moves most backbone weights three times a step
@@ -48,7 +48,7 @@ class Settings:
     nesterov: bool = False          # 'sgd' only; SIM's paper has it
     weight_decay: float = 5e-4
     power: float = 0.9              # of the poly decay
-    betas: tuple[float, float] = (0.9, 0.999)  # 'adam' only
+    betas: tuple[float, float] = (0.9, 0.999)  # 'adam' and 'adamw' only
     hold: float = 0.                # the rates stay for this share of the decay, and fall in the rest
     discriminator_rate: float = 1e-4    # Adam
     discriminator_betas: tuple[float, float] = (0.9, 0.99)
@@ -62,7 +62,7 @@ class Settings:
     heads: int = 1                      # of the network, summed: 2 for CLAN
     decoders: int = 1                   # 2: one for each domain (ISIA)
     dilations: tuple[int, ...] | None = None  # of the heads; None: the backbone's own
-    sampling: str = 'uniform'           # of source images; or 'class-balanced': rare classes more often
+    sampling: str = 'uniform'           # of source images; rare classes more often: 'class-balanced', 'rare'
     preprocessing: str = 'plain'        # a recipe of `AUGMENTATIONS`
     normalize: str = 'imagenet'         # what the network's weights expect: 'imagenet' or 'caffe'
     resnet: str = 'torchvision'         # a ResNet's form; with Caffe's pixels 'caffe' follows; or 'fada'

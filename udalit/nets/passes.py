@@ -21,7 +21,7 @@ class Pass:
     "Images of one domain and what the network made of them; what follows is computed once, on demand."
     def __init__(self,
         images: Tensor,               # (b, 3, H, W) as the network saw them
-        maps: Maps,                   # features and logits at stride 8
+        maps: Maps | None,            # features and logits at stride 8; None: the network has not seen it
         labels: Tensor | None = None, # (b, H, W) training ids, 255 ignored; None: unlabelled
         names: tuple[str, ...] = (),  # of the images
         confidence: Tensor | None = None,  # (b, H, W) in [0, 1], of the network that made the pseudo-labels
@@ -178,13 +178,18 @@ def forward_pass(
     batch: dict,             # image (b, 3, H, W) uint8, name; perhaps label, confidence: (b, H, W) uint8
     domain: str = 'target',  # or 'source': whose decoder, where a generator has one for each
     views: tuple[str, ...] = (),  # further images of the batch that are wanted, each where it has them
+    passed: bool = True,          # False: only views are looked at, and the network need not see `image`
 ) -> Pass:
     "Normalise on the device, run the network, and keep both in a `Pass`."
     images = _in_precision_of(generator, normalize_batch(batch['image'], generator.normalize))
     labels = batch['label'].long() if 'label' in batch else None
     confidence = batch['confidence'].float()/255 if 'confidence' in batch else None
-    maps = generator(images, domain) if getattr(generator, 'decoders', 1) > 1 else generator(images)
+    maps = _maps_of(generator, images, domain) if passed else None
     seen = {view: forward_pass(generator, batch | dict(image=batch[view]), domain)
             for view in views if view in batch}
     size = batch['size'][0] if 'size' in batch else None
     return Pass(images, maps, labels, batch['name'], confidence, seen, size)
+
+def _maps_of(generator: nn.Module, images: Tensor, domain: str = 'target') -> Maps:
+    "What the generator makes of normalised images (b, 3, H, W), with the decoder of their domain."
+    return generator(images, domain) if getattr(generator, 'decoders', 1) > 1 else generator(images)

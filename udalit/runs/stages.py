@@ -24,8 +24,8 @@ import udalit
 from ..core import InputError, _rng_state, _set_rng_state
 from ..core import derive, read_json, seed_everything
 from ..core import write_json, writing
-from ..data.datasets import _classes_present, subset
-from ..data.loaders import _ClassBalanced, endless_loader, _shuffled, test_loader
+from ..data.datasets import _classes_present, _class_pixels, subset
+from ..data.loaders import _ClassBalanced, _RareClasses, endless_loader, _shuffled, test_loader
 from ..data.tasks import Task
 from ..data.windows import _Windows
 from ..data.transforms import Preprocess, preprocess
@@ -115,24 +115,35 @@ def _part(context: _StageContext, rank: Rank, part: str, dataset: Dataset) -> Da
 
 # %% ../../nbs/runs/650_stages.ipynb #order
 def _epoch_order(context: _StageContext, stage: Train, labelled: Dataset, sampling: str) -> Callable:
-    "(N, generator) → the order of an epoch of labelled images: 'uniform', or 'class-balanced'."
+    "(N, generator) → the order of an epoch of labelled images: 'uniform', 'class-balanced' or 'rare'."
     if sampling == 'uniform': return _shuffled
-    path, names = context.run.folder/f'classes-{stage.source}.json', list(labelled.names)
-    if context.is_main and (not path.exists() or list(_read_shown(path)) != names):
+    counts, number = sampling == 'rare', len(context.task.space)
+    path = context.run.folder/f'{"pixels" if counts else "classes"}-{stage.source}.json'
+    names, limits = list(labelled.names), (number, math.inf) if counts else (None, 255)
+    if context.is_main and (not path.exists() or list(_read_shown(path, *limits)) != names):
         labels = getattr(labelled, 'source', labelled)  # of translated images, the source's own
-        present = _classes_present(labels, progress=context.options.progress)
-        write_json(path, {name: row.nonzero().flatten().tolist() for name, row in zip(names, present)})
+        write_json(path, dict(zip(names, _look_at_labels(labels, counts, context.options.progress))))
     context.accelerator.wait_for_everyone()
+    shown = list(_read_shown(path, *limits).values())
+    if counts: return _RareClasses(torch.tensor(shown))
     present = torch.zeros(len(names), 256, dtype=torch.bool)
-    for row, classes in zip(present, _read_shown(path).values()): row[classes] = True
-    return _ClassBalanced(present[:, :len(context.task.space)])
+    for row, classes in zip(present, shown): row[classes] = True
+    return _ClassBalanced(present[:, :number])
 
-def _read_shown(path: Path) -> dict[str, list[int]]:
-    "Which image shows which classes."
+def _look_at_labels(labelled: Dataset, counts: bool, progress: bool) -> list[list[int]]:
+    "By image, the classes that its label shows; or, if `counts`, the pixels of each class."
+    if counts: return _class_pixels(labelled, progress=progress).tolist()
+    return [row.nonzero().flatten().tolist() for row in _classes_present(labelled, progress=progress)]
+
+def _read_shown(path: Path, length: int | None, limit: float) -> dict[str, list[int]]:
+    "By image, its classes or their pixels: numbers below `limit`, `length` of them."
     again = 'Delete it: it is made anew.'
     shown = read_json(path, dict[str, list[int]], again)
-    odd = next((name for name, classes in shown.items() if not all(0 <= k < 255 for k in classes)), None)
-    if odd is not None: raise InputError(f'{path}: {odd} has {shown[odd]}, where class ids belong. {again}')
+    def odd(row): return length not in (None, len(row)) or not all(0 <= k < limit for k in row)
+    found = next((name for name, row in shown.items() if odd(row)), None)
+    if found is not None:
+        wanted = 'class ids belong' if length is None else f'{length} numbers of pixels belong'
+        raise InputError(f'{path}: {found} has {shown[found]}, where {wanted}. {again}')
     return shown
 
 # %% ../../nbs/runs/650_stages.ipynb #seed

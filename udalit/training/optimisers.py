@@ -75,7 +75,7 @@ class _RepeatedSGD(torch.optim.Optimizer):
 # %% ../../nbs/training/600_optimisers.ipynb #generator-optimizer
 @_checked
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    "SGD or Adam, as `settings.optimizer` says; heads learn `head_factor` times faster."
+    "SGD, Adam or AdamW, as `settings.optimizer` says; heads learn `head_factor` times faster."
     repeated = settings.repeat_backbone
     groups = _parameter_groups(network, settings.learning_rate, settings.head_factor, repeated)
     if settings.optimizer == 'sgd':
@@ -83,7 +83,8 @@ def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.O
         return kind(groups, momentum=settings.momentum, nesterov=settings.nesterov,
                     weight_decay=settings.weight_decay)
     if repeated: raise InputError('`repeat_backbone` = True repeats steps of SGD: give `optimizer` = sgd.')
-    return torch.optim.Adam(groups, betas=settings.betas, weight_decay=settings.weight_decay)
+    kind = torch.optim.AdamW if settings.optimizer == 'adamw' else torch.optim.Adam
+    return kind(groups, betas=settings.betas, weight_decay=settings.weight_decay)
 
 # %% ../../nbs/training/600_optimisers.ipynb #discriminator-optimizer
 @_checked

@@ -20,7 +20,8 @@ from ..labels import IGNORE
 from ..losses.terms import Term
 from ..methods.settings import Settings
 from ..nets.generators import _require_generator
-from ..nets.passes import Pass, _detached, forward_pass
+from ..nets.passes import Pass, _detached, _maps_of, forward_pass
+from ..nets.tensors import _in_precision_of
 from .optimisers import discriminator_optimizer, generator_optimizer, poly_schedule
 
 # %% ../../nbs/training/610_step.ipynb #still-statistics
@@ -77,6 +78,9 @@ class Trainer:
         exact = torch.float64 if self._is_exact() else None  # the terms are as precise as the network
         self.terms = nn.ModuleDict(terms).to(self.device, exact, memory_format=torch.channels_last)
         self.adversaries = {name: term for name, term in terms.items() if term.adversarial}
+        self.minimised = {name: term for name, term in terms.items() if term.minimises}
+        self.makers = [term for term in terms.values() if term.makes]
+        self.target_read = any(term.reads_target for term in terms.values())
         self.views = tuple(sorted({view for term in terms.values() for view in term.views}))
 
         self.optimizer = generator_optimizer(network, settings)
@@ -107,17 +111,27 @@ def _see(self: Trainer, batch: dict | None, domain: str):
     if batch is None: return None
     batch = _to_device(batch, self.device)
     if hasattr(self.network, 'look'): return self.network.look(batch, domain)
-    return forward_pass(self.network, batch, domain, self.views)
+    wanted = domain == 'source' or self.target_read or self.settings.statistics == 'target'
+    return forward_pass(self.network, batch, domain, self.views, passed=wanted or not self.makers)
+
+@patch
+def _see_images(self: Trainer, images: Tensor, labels: Tensor, confidence: Tensor) -> Pass:
+    "One forward pass of normalised images (b, 3, H, W) that a term has made."
+    maps = _maps_of(self.network, _in_precision_of(self.network, images))
+    return Pass(images, maps, labels, confidence=confidence)
 
 # %% ../../nbs/training/610_step.ipynb #passes
 @patch
 def _passes(self: Trainer, source: dict | None, target: dict | None) -> tuple:
-    "Source, then target; without a graph where no term asks the target for gradients."
+    "Source, then target, without a graph where no term looks at it, then the views that terms make of it."
     still = self.settings.statistics == 'target' and source is not None and target is not None
     with _still_statistics(self.network) if still else contextlib.nullcontext():
         on_source = self._see(source, 'source')
-    with torch.set_grad_enabled(any(term.reads_target for term in self.terms.values())):
-        return on_source, self._see(target, 'target')
+    with torch.set_grad_enabled(self.target_read): on_target = self._see(target, 'target')
+    with _still_statistics(self.network) if still else contextlib.nullcontext():
+        for term in self.makers:
+            on_target.views[term.makes] = term.make_view(on_source, on_target, self._see_images)
+    return on_source, on_target
 
 # %% ../../nbs/training/610_step.ipynb #update
 @patch
@@ -157,6 +171,7 @@ def _measure(self: Trainer, losses: dict[str, Tensor], domain_pass) -> dict[str,
     measured = {key: value.detach().to(kind) for key, value in measured.items()}
     seen = torch.zeros(self.network.num_classes, device=self.device)
     if isinstance(domain_pass, Pass):  # a translator predicts no classes
+        if domain_pass.maps is None: domain_pass = next(iter(domain_pass.views.values()))
         seen.scatter_(0, domain_pass.prediction.flatten(), 1)
     return measured | dict(seen=seen)
 
@@ -177,17 +192,17 @@ def step(
     self.network.train()
     self.terms.train()
     progress = self.schedule.last_epoch/(self.settings.horizon*self.settings.steps)
-    for term in self.terms.values(): term.progress = progress
+    for term in self.terms.values(): term.begin_step(self.network, progress)
 
     pairs, measured = [next(batches) for _ in range(self.settings.accumulate)], []
     for pair, shares in zip(pairs, self._shares(pairs)):
         last = len(measured) == len(pairs) - 1
         with self.accelerator.autocast():
             source, target = self._passes(*pair)
-            losses = {name: term.generator_loss(source, target) for name, term in self.terms.items()}
-        for name, term in self.terms.items():
+            losses = {name: term.generator_loss(source, target) for name, term in self.minimised.items()}
+        for name, term in self.minimised.items():
             if term.mean_over in shares: losses[name] = losses[name]*shares[term.mean_over]
-        total = sum(term.weight*losses[name] for name, term in self.terms.items())
+        total = sum(term.weight*losses[name] for name, term in self.minimised.items())
         self._update(total, self.optimizer, last)
 
         if self.adversaries:
