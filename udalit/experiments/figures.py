@@ -37,7 +37,7 @@ from ..evaluation.metrics import Confusion, iou
 from ..evaluation.results import _class_columns, _class_name, read_results
 from ..evaluation.show import curves, _grid, _legend, panel, _pixels, _score_curves, _Sheet
 from .one import _on_device, _task_of
-from ..labels import colorize, LabelSpace
+from ..labels import colorize, IGNORE, LabelSpace
 from ..losses.self_adaptive import discrepancy_map
 from ..nets.passes import Pass
 from ..nets.tensors import upsample
@@ -213,31 +213,29 @@ def _draw_discriminators(asked: _Asked) -> tuple[Figure, list[dict]]:
 _CLANS_FOUR = 'building', 'sign', 'pole', 'vegetation'
 
 def _draw_embeddings(asked: _Asked) -> tuple[Figure, list[dict]]:
-    "For each run the prediction of a test image, and points of both domains by t-SNE."
-    task, ids, shown = asked.task, asked.class_ids(_CLANS_FOUR), asked.shown(1)[:1]
+    "For each run predictions of test images, and points of both domains by t-SNE."
+    task, ids, shown = asked.task, asked.class_ids(_CLANS_FOUR), asked.shown(1)
     domains, found, rows = dict(source=task.source, target=task.test), {}, []
     how = dict(seed=asked.seed, count=asked.count or 100, progress=asked.progress)
     for subject in asked.subjects:
         found[subject.title] = e = embed(_network(asked, subject), domains, ids, task.target_size, **how)
         rows += [dict(run=subject.title, domain=domain, x=x, y=y) | {'class': task.space.classes[i]}
                  for (x, y), i, domain in zip(e.xy.tolist(), e.classes, e.domains)]
-    maps = [_predicted(asked, subject, shown)[0] for subject in asked.subjects]
-    return _embedding_sheet(task.test[shown[0]], maps, found, task.space, ids), rows
+    maps = [_predicted(asked, subject, shown) for subject in asked.subjects]
+    return _embedding_sheet([task.test[i] for i in shown], maps, found, task.space, ids), rows
 
-def _embedding_sheet(sample: dict, maps: list, found: dict, space: LabelSpace, ids: tuple) -> Figure:
-    "Above image and predictions, below the truth and points."
-    ratio = sample['image'].shape[-2]/sample['image'].shape[-1]
-    figure = _Sheet(figsize=(1.8*(1 + len(maps)), 1.8*(1 + ratio) + .5), layout='constrained')
-    axes = figure.subplots(2, 1 + len(maps), height_ratios=(ratio, 1))
-    axes[0, 0].imshow(_pixels(sample['image']))
-    axes[1, 0].imshow(colorize(sample['label'].numpy(), space))
-    for ax, ids_map in zip(axes[0, 1:], maps): ax.imshow(colorize(ids_map.numpy(), space))
-    pictures = *axes[0], axes[1, 0]
-    for ax, title in zip(pictures, ('target image', *found, 'ground truth')):
-        ax.set_title(title)
-        ax.set_axis_off()
+def _embedding_sheet(samples: list[dict], maps: list, found: dict, space: LabelSpace, ids: tuple) -> Figure:
+    "For each image a row: it, predictions, truth; in the last row the points of each run."
+    ratio, rows = samples[0]['image'].shape[-2]/samples[0]['image'].shape[-1], len(samples)
+    figure = _Sheet(figsize=(1.7*(2 + len(maps)), 1.7*(1 + rows*ratio) + .5), layout='constrained')
+    axes = figure.subplots(1 + rows, 2 + len(maps), height_ratios=(*[ratio]*rows, 1))
+    for row, sample, *labels in zip(axes, samples, *maps, [sample['label'] for sample in samples]):
+        row[0].imshow(_pixels(sample['image']))
+        for ax, label in zip(row[1:], labels): ax.imshow(colorize(label.numpy(), space))
+    for ax, title in zip(axes[0], ('target image', *found, 'ground truth')): ax.set_title(title)
+    for ax in (*axes[:-1].flat, axes[-1, 0], axes[-1, -1]): ax.set_axis_off()
     colours, marks = dict(zip(ids, _COLOURS)), {}
-    for ax, points in zip(axes[1, 1:], found.values()): _draw_embedding(ax, points, colours, marks)
+    for ax, points in zip(axes[-1, 1:], found.values()): _draw_embedding(ax, points, colours, marks)
     there = [i for i in ids if any(i in points.classes for points in found.values())]
     dot = dict(linestyle='none', markeredgecolor='0.25', markeredgewidth=.4, markersize=5)
     handles = [Line2D([], [], marker='o', color=colours[i], **dot) for i in there]
@@ -442,6 +440,69 @@ def _draw_box(axes: list, box: dict, scale: float):
         left, top, width, height = (side*(1 if n else scale) for side in box.values())
         ax.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=_COLOURS[1], linewidth=1.2))
 
+# %% ../../nbs/experiments/835_figures.ipynb #failures-class
+def _worst_of(matrices: Tensor, k: int) -> tuple[int, int, int]:
+    "From (n, K, K) counts, truth × prediction, of n images: where class `k` loses most, how many, to which."
+    lost = matrices[:, k].clone()  # (n, K)
+    lost[:, k] = 0
+    i = int(lost.sum(1).argmax())
+    return i, int(lost[i].sum()), int(lost[i].argmax())
+
+def _draw_failures(asked: _Asked) -> tuple[Figure, list[dict]]:
+    "For each class the test image in which the last run loses most of it, what it loses and to which class."
+    names, test = asked.space.classes, asked.task.test
+    predicted = _predicted(asked, asked.subjects[-1], list(range(len(test))))
+    matrices = torch.stack([_counts(ids, test[i]['label'], asked.space) for i, ids in enumerate(predicted)])
+    total = matrices.sum(0)
+    share = total.diagonal()/total.sum(1)  # (K,) NaN: in no test image
+    least = [k for k in share.argsort().tolist() if share[k] < 1][:4]
+    shown, rows = asked.class_ids() if asked.classes else least, []
+    if not shown: raise InputError(f'{asked.subjects[-1].name}: every pixel is right; there is no failure.')
+    for k in shown:
+        i, lost, rival = _worst_of(matrices, k)
+        if not lost: raise InputError(f'`classes`: no pixel of {names[k]} is lost. Choose other classes.')
+        about = dict(image=i, name=test[i]['name'], pixels=int(matrices[i, k].sum()), lost=lost)
+        rows.append({'class': names[k]} | about | dict(taken_for=names[rival], found=100*share[k].item()))
+    seen = [(test[row['image']], predicted[row['image']]) for row in rows]
+    return _failure_sheet(seen, list(shown), rows, asked.space), rows
+
+def _counts(ids: Tensor, label: Tensor, space: LabelSpace) -> Tensor:
+    "(K, K) pixels of an image, truth × prediction."
+    confusion = Confusion(len(space))
+    confusion.update(ids, label)
+    return confusion.matrix()
+
+# %% ../../nbs/experiments/835_figures.ipynb #failure-sheet
+_FATES = dict(zip(('found', 'lost', 'taken for it'), (_COLOURS[0], _COLOURS[1], _COLOURS[4])))
+
+def _fates(ids: Tensor, label: Tensor, k: int) -> np.ndarray:
+    "(H, W, 4) float in [0, 1]: colours of the pixels of class `k`, or taken for it; else transparent."
+    ids, label = ids.numpy(), label.numpy()
+    known = label != IGNORE
+    masks = (ids == k) & (label == k), (ids != k) & (label == k), (ids == k) & (label != k) & known
+    picture = np.zeros((*label.shape, 4))
+    for mask, colour in zip(masks, _FATES.values()): picture[mask] = *colour, .85
+    return picture
+
+def _failure_sheet(seen: list[tuple], classes: list[int], rows: list[dict], space: LabelSpace) -> Figure:
+    "A row for each class: image, what becomes of the class's pixels, prediction, truth."
+    height, width = seen[0][0]['image'].shape[-2:]
+    figure, axes = _grid(len(seen), 4, 1.9, 1.9*height/width + .14)
+    for row, (sample, ids), k, about in zip(axes, seen, classes, rows):
+        label, grey = sample['label'], _pixels(sample['image']).mean(-1)
+        row[0].imshow(_pixels(sample['image']))
+        whole = 0, label.shape[1], label.shape[0], 0  # an image may be of another size than its labels
+        row[1].imshow(grey, cmap='gray', vmin=-255, vmax=255, extent=whole)
+        row[1].imshow(_fates(ids, label, k), extent=whole)
+        for ax, one in zip(row[2:], (ids, label)): ax.imshow(colorize(one.numpy(), space))
+        row[0].set_title(f'{about["class"]}: {about["found"]:.0f} % found')
+        row[1].set_title(f'{about["lost"]:,} of {about["pixels"]:,} lost')
+        row[2].set_title(f'to {about["taken_for"]}')
+    axes[0, 3].set_title('ground truth')
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in _FATES.values()]
+    _legend(figure, handles, list(_FATES), 3)
+    return figure
+
 # %% ../../nbs/experiments/835_figures.ipynb #gain
 def _draw_gain(asked: _Asked) -> tuple[Figure, list[dict]]:
     "IoU of each class in the last run less that in the first, the greatest gain on top."
@@ -602,6 +663,7 @@ _FIGURES |= {
                                partial(_draw_maps, map_of=_disagreement_map, what='1 − cos'), needs='heads'),
     'any:entropy': _Entry("maps of the prediction's entropy, as ADVENT sees it",
                           partial(_draw_maps, map_of=_entropy_map, what='entropy')),
+    'any:failures': _Entry('failure cases by class: where the last run loses most', _draw_failures),
     'any:gain': _Entry('IoU of each class in the second run less the first', _draw_gain, 2, 2, 'results'),
     'any:losses': _Entry('all losses of a run against steps', _draw_losses, most=1, needs='log'),
     'any:panels': _PANELS('predictions of any runs'),
@@ -629,6 +691,8 @@ def _counted(entry: _Entry) -> str:
 # %% ../../nbs/experiments/835_figures.ipynb #ready
 def _find_figure(name: str) -> _Entry:
     "The entry of that name; an `InputError` if there is none, or if it is a drawing."
+    parts = [one for one in _FIGURES if one.startswith(f'{name}-')]
+    if parts: raise InputError(f'{name} has parts, each from runs of its own: choose {" or ".join(parts)}.')
     if name not in _FIGURES: raise InputError(f'no figure "{name}".{_there_are(name, _FIGURES)}')
     if _FIGURES[name].draw is None:
         about = _FIGURES[name].about
