@@ -22,6 +22,7 @@ from site_checks import Page, problems_of
 
 OUT = ROOT/'_docs'
 SITE = HERE/'site'
+SCOPE = re.compile(r' scope="[a-z]*"')
 LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
 
 # A notebook as markdown
@@ -100,7 +101,8 @@ def finish(target):
     for each displayed equation to scroll in."""
     text = target.read_text(encoding='utf-8')
     text = re.sub(r'<a href="#cb[\d-]+" aria-hidden="true" tabindex="-1"></a>', '', text)
-    text = re.sub(r'<th( [^>]*)?></th>', r'<td\1></td>', text)
+    text = re.sub(r'<th( [^>]*)?></th>', lambda m: f'<td{SCOPE.sub("", m[1] or "")}></td>', text)
+    text = text.replace('<mo>&#8289;</mo></mrow><mi>', '<mo>&#8289;</mo></mrow><mspace width="0.17em"/><mi>')
     text = re.sub(r'<math display="block".*?</math>', r'<span class="equation">\g<0></span>', text, flags=re.S)
     target.write_text(text, encoding='utf-8')
 

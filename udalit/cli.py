@@ -19,7 +19,8 @@ from fastcore.script import Param
 from tqdm import tqdm
 
 import udalit
-from .core import InputError, _explain, _import_own, _is_main, _there_are, write_text
+from .core import InputError, _aligned, _explain, _import_own, _is_main, _terminal_width, _there_are
+from .core import _require_no_run, write_text
 from .options import RunOptions
 
 # %% ../nbs/850_cli.ipynb #parse
@@ -87,7 +88,7 @@ class _MethodOptions:
     without: str = None       # terms to leave out, such as aim or aim,isia; ima: translated source images
     with_: str = None         # terms to exchange or add: isia=feature,fine; ima: on translated source images
     set_: str = None          # values of terms, stages, settings: isia.weight=0.01,pseudo.cap=0.8,warm_up=0.1
-    inter: str = None         # a finished run, or stage of one: its network instead of the first stage's
+    inter: str = None         # a finished run, or stage: its network, not the first stage's; default: trained
     translated: str = None    # a folder of translated source images, named as they are; default: a CycleGAN
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
     import_: str = None       # a Python file or module of your own that defines terms
@@ -106,24 +107,24 @@ class _MethodOptions:
 class _TrainingOptions:
     "Which network is trained, at which size, how long."
     steps: int = None            # of a training stage (of the longest, where they differ): 1 or more
-    size: str = None             # WxH to which whole pictures of both domains are resized for the network
-    window: str = None           # WxH of the parts that it sees instead; the task folders: the usual size
-    scale: float = None          # for parts, pictures are resized by this factor: 0.5 (default: 1)
-    overlap: float = None        # share of a part that blends with the next, in predictions: 0 to 0.5
+    size: str = None             # WxH to which whole pictures of both domains are resized: 32 to 16384 each
+    window: str = None           # WxH of the parts that it sees instead; default: as --size says
+    scale: float = None          # for parts, pictures are resized by this: 0.001 to 1000; default: 1
+    overlap: float = None        # of parts that blend, in predictions: 0 to 0.5 of each; default: 0.25
     backbone: str = None         # what DeepLab-v2 stands on; the last three are networks of their own
     weights: str = None          # of the backbone: a file, torchvision's name, or none, which is random
     classes: int = None          # of the network: 16 or 13 of Cityscapes' 19; default: all of the task
     decoders: int = None         # 1, or 2: a decoder for each domain
     batch_size: int = None       # images of each domain in a forward pass: 1 or more
     accumulate: int = None       # forward passes in an optimiser step: 1 or more
-    learning_rate: float = None  # of the backbone, at the start, such as 2.5e-4
+    learning_rate: float = None  # of the backbone, at the start: above 0, such as 2.5e-4
     batchnorm: str = None        # which part of BatchNorm is trained
-    test_scales: str = None      # results have further rows for these test sizes, such as 0.7,1,1.3
+    test_scales: str = None      # further rows of results for these test sizes: 0.01 to 100, as in 0.7,1,1.3
     test_flip: bool = False      # … and for the mirrored images too
-    bands: str = None            # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    bands: str = None            # of the task folders: red, green, blue, from 1; default: there are but three
     allow_unseen: bool = False   # may a class of the task folders have no labelled pixel?
     skip: str = None             # a list of files to leave out, as `udalit check --save-skip` writes
-    span: str = None             # of the task folders: black and white of more than 8 bits, such as 0,4095
+    span: str = None             # of the task folders: black, white of more than 8 bits; default: as measured
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
@@ -157,7 +158,7 @@ def _option(name: str) -> str:
 @dataclass(frozen=True)
 class _PaperOptions:
     "How tables of the papers are filled."
-    task: str = None        # of papers: a task that stands for the table's first one, such as streets
+    task: str = None        # of papers: a task that stands for the table's first; default: that one itself
     without: str = None     # … terms to leave out of every method; ima: source images as they are
     with_: str = None       # … terms to exchange or add in every method
     set_: str = None        # … values in every method, such as stuff.distance=mean
@@ -187,11 +188,11 @@ class _PaperOptions:
         if self.dry_run or self.measure:
             return print(_dry_run(tables, seeds, own['size'], options if self.measure else None, **asked))
         own = {name: value for name, value in own.items() if name not in ('backbone', 'classes')}
-        own |= asked | dict(options=options, shown=print if options.progress else None)
+        own |= asked | dict(options=options, shown=print)
         for table in tables:
             own['changes'] = _fitting(table, self.changes)
             files = fill_table(table.name, out or 'runs', seeds, data, **own)
-            print(files[0].read_text(encoding='utf-8') + ', '.join(map(str, files)))
+            print(', '.join(map(str, files)))
 
 _PAPERS = 'all', 'clan', 'fada', 'sim', 'isia-aim', 'pixintrada'
 
@@ -244,8 +245,8 @@ _TASKS = {
 # %% ../nbs/850_cli.ipynb #look-commands
 def _demo(
     out: str = 'runs/demo',  # folder for the data, the runs, the table and the report
-    seed: int = 0,           # of everything random but the drawn data
-    steps: int = None,       # of each training stage
+    seed: int = 0,           # of everything random but the drawn data: a whole number
+    steps: int = None,       # of each training stage: 1 or more; default: 500
 ):
     "Adapt a small network from drawn games to drawn reality: minutes on two cores, nothing downloaded."
     from udalit.experiments.demo import run_demo
@@ -254,7 +255,7 @@ def _demo(
 def _print_results(rows: list[dict], note: str, out: Path):
     "Rows of results as a table, and where to look further."
     from udalit.evaluation.results import results_text
-    print(results_text(rows, note, classes=False))
+    print(results_text(rows, note, classes=False, width=_terminal_width()))
     left = dict(report='report.html', weights='model.safetensors', table='results.csv')
     print('\n' + ', '.join(f'{what} {out/name}' for what, name in left.items() if (out/name).exists()))
 
@@ -263,7 +264,7 @@ def _methods(
 ):
     "List the methods; with --terms their stages, and the terms with their variants."
     if not terms:
-        for name, about in _METHODS.items(): print(f'{name:14}{about}')
+        _print_words(_METHODS, 'method', 'what it does')
         print('\nudalit plan METHOD shows what one does; udalit methods --terms lists what can be exchanged.')
         return
     from udalit.losses.terms import TERMS
@@ -276,22 +277,27 @@ def _methods(
 
 def _tasks():
     "List the tasks and the folders that they read."
-    for name, about in _TASKS.items(): print(f'{name:24}{about}')
+    _print_words(_TASKS, 'task', 'from what to what; folders in --data ROOT')
+
+def _print_words(words: dict[str, str], *head: str):
+    "Names and what they are; in a terminal below a head, in a pipe without one."
+    width, rows = _terminal_width(), [list(row) for row in words.items()]
+    print(_aligned(rows if width is None else [list(head), *rows], 2, width))
 
 # %% ../nbs/850_cli.ipynb #check
 def _check(
     task: str,             # a name that `udalit tasks` lists
-    data: str = None,      # folder that holds one folder per data set
+    data: str = None,      # folder that holds one folder per data set; default: drawn for the look
     oracle: bool = False,  # look at the target's training labels, too
-    bands: str = None,     # of the task folders: which are red, green, blue, from 1, such as 4,3,2
-    span: str = None,      # of the task folders: black and white of more than 8 bits, such as 0,4095
+    bands: str = None,     # of the task folders: red, green, blue, from 1; default: there are but three
+    span: str = None,      # of the task folders: black, white of more than 8 bits; default: as measured
     allow_unseen: bool = False,  # may a class of the task folders have no labelled pixel?
     skip: str = None,      # a list of files to leave out
     save_skip: str = None,  # a new file: gets the list of files that are better left out, for `--skip`
     report: str = None,    # a new .html: gets all that was found, with pictures
-    workers: int = None,   # processes; default: one for each CPU core
+    workers: int = None,   # processes: 0 to 1024; default: one for each CPU core
     progress: bool = True,
-    backbone: str = None,  # look whether its first weights are there, too
+    backbone: str = None,  # look whether its first weights are there, too; default: not looked at
     weights: str = None,   # of the backbone: a file, or torchvision's name; default: as for `udalit run`
 ) -> int:
     "Look at every file that a run on TASK would read, and say what is wrong; exit status 1 if anything is."
@@ -316,21 +322,22 @@ def _check(
 # %% ../nbs/850_cli.ipynb #prepare
 def _prepare(
     task: str,              # a name that `udalit tasks` lists
-    data: str = None,       # folder that holds one folder per data set
-    out: str = None,        # folder of the prepared images; default prepared/TASK
-    size: str = None,       # WxH at which the network sees both domains; default: the task's
+    data: str = None,       # folder that holds one folder per data set; default: needed, but for drawn tasks
+    out: str = None,        # folder of the prepared images; default: prepared/TASK
+    size: str = None,       # WxH at which the network sees both domains, 32 or more; default: the task's
     own_size: bool = False,  # keep each image's own size, for recipes that zoom or crop before they shrink
-    classes: int = None,    # of the network, as for `udalit run`
-    bands: str = None,      # of the task folders: which are red, green, blue, from 1, such as 4,3,2
+    classes: int = None,    # of the network, as for `udalit run`: 16 or 13 of 19; default: all of the task
+    bands: str = None,      # of the task folders: red, green, blue, from 1; default: there are but three
     skip: str = None,       # a list of files to leave out, as for `udalit run`
-    span: str = None,       # of the task folders: black and white of more than 8 bits, such as 0,4095
-    workers: int = 4,       # threads
+    span: str = None,       # of the task folders: black, white of more than 8 bits; default: as measured
+    workers: int = 4,       # threads: 1 to 1024
     progress: bool = True,
 ):
     "Decode and shrink the training images of TASK once: no GPU waits for them. Goes on where it stopped."
     from udalit.data.prepared import prepare
     from udalit.data.tasks import find_task
     out, own = out or f'prepared/{task}', dict(bands=_parse_bands(bands), span=_parse_span(span))
+    _require_no_run('out', out)  # before anything is drawn
     task = find_task(task, data, _parse_size(size), classes=classes, skip=skip, **own)
     task = prepare(task, out, own_size, workers, progress)
     for part in (task.source, task.target): print(f'{part.name}: {len(part)} images in {part.folder}')
@@ -350,7 +357,7 @@ def _plan(
     method: str,                  # a name that `udalit methods` lists
     changes: _MethodOptions = _MethodOptions(),
     backbone: str = 'resnet101',  # settings for this one
-    task: str = None,             # values for this one, such as PixIntraDA's α on SYNTHIA
+    task: str = None,             # values for it, such as PixIntraDA's α on SYNTHIA; default: for any task
 ):
     "Show what METHOD does: stages, terms with all arguments, settings; whatever --set can change."
     from udalit.data.tasks import _require_task
@@ -402,9 +409,9 @@ def _preset(parser: argparse.ArgumentParser, path: str):
 def _run(
     method: str,       # a name that `udalit methods` lists
     task: str,         # a name that `udalit tasks` lists
-    data: str = None,  # folder that holds one folder per data set
-    out: str = None,   # the run's folder; default runs/METHOD-TASK-SEED
-    seed: int = 0,     # of everything random
+    data: str = None,  # folder that holds one folder per data set; default: OUT/data, if the task is drawn
+    out: str = None,   # the run's folder; default: runs/METHOD-TASK-SEED
+    seed: int = 0,     # of everything random: a whole number
     config: str = None,  # a file of options, such as an earlier run's run.toml; what is typed counts more
     changes: _MethodOptions = _MethodOptions(),
     training: _TrainingOptions = _TrainingOptions(),
@@ -425,8 +432,8 @@ def _table(
     what: str,              # a task that `udalit tasks` lists, or tables of the papers: isia-aim:IV, sim, all
     methods: str = 'all',   # on a task: names with commas between, changed as `udalit run` changes them
     seeds: str = '3',       # how many, from 0 on; or which, with commas: 0,1,2, or 3, for the fourth alone
-    data: str = None,       # folder that holds one folder per data set
-    out: str = None,        # folder of all runs and of results.csv; default runs/table-TASK; of papers: runs
+    data: str = None,       # folder that holds one folder per data set; default: OUT/data, if task is drawn
+    out: str = None,        # folder of all runs and of results.csv; default: runs/table-TASK; of papers: runs
     import_: str = None,    # a Python file or module of your own that defines terms
     paper: _PaperOptions = _PaperOptions(),
     training: _TrainingOptions = _TrainingOptions(),
@@ -449,14 +456,14 @@ def _table(
 # %% ../nbs/850_cli.ipynb #profile-command
 def _profile(
     method: str,                  # a name that `udalit methods` lists: its heads, and its stages in training
-    size: str = '1024x512',       # WxH of an image
+    size: str = '1024x512',       # WxH of an image: 1 to 16384 each
     backbone: str = 'resnet101',  # a name that `udalit run` knows
-    images: int = 20,             # whose prediction is timed
+    images: int = 20,             # whose prediction is timed: 1 or more
     training: bool = False,       # also one step of each stage, on a CPU too
     set_: str = None,             # values of settings: batch_size=4
     fidelity: str = 'paper',      # paper, or official
     precision: str = 'no',        # no, bf16 or fp16
-    device: str = None,           # cpu: leave a GPU alone
+    device: str = None,           # cpu: leave a GPU alone; default: a GPU, if there is one
 ):
     "Parameters, multiply-accumulates, memory and images a second of METHOD's network; needs no data."
     from udalit.evaluation.profile import profile, _profile_text
@@ -469,7 +476,7 @@ def _export(
     folder: str,                # of a finished run
     out: str = 'network.onnx',  # a new folder, to be passed on; or a file NAME.onnx, the network alone
     onnx: bool = False,         # the folder gets a network.onnx, too
-    stage: str = None,          # of training; default the last
+    stage: str = None,          # of training; default: the last
     checkpoint: str = 'last',   # or best
     network: str = None,        # of a run with a network of your own: what builds it, my_nets.py:make
 ):
@@ -488,16 +495,16 @@ def _export(
 def _evaluate(
     folder: str,               # of a finished or exported run; or hf://OWNER/NAME, of the Hugging Face Hub
     data: str = None,          # folder that holds one folder per data set; default: where the run found it
-    stage: str = None,         # of training; default the last
+    stage: str = None,         # of training; default: the last
     checkpoint: str = 'last',  # or best
-    scales: str = '1',         # test sizes, such as 0.7,1,1.3
+    scales: str = '1',         # test sizes, 0.01 to 100, with commas between: 0.7,1,1.3
     flip: bool = False,        # also look at the mirrored image
     save: str = None,          # folder for the predictions as id maps
-    device: str = None,        # cpu: leave a GPU alone
-    workers: int = 0,          # processes that read data
-    window: str = None,        # WxH: what the network sees of a picture at once; default: as in training
-    scale: float = None,       # pictures are resized by this factor before; default: as in training
-    overlap: float = None,     # share of a window that blends with the next; default: as in the run
+    device: str = None,        # cpu: leave a GPU alone; default: a GPU, if there is one
+    workers: int = 0,          # processes that read data: 0 to 1024
+    window: str = None,        # WxH that the network sees at once; default: the run's parts, or all of it
+    scale: float = None,       # pictures are resized by this before: 0.001 to 1000; default: as in the run
+    overlap: float = None,     # of windows that blend: 0 to 0.5 of each; default: the run's, 0.25 if not set
     network: str = None,       # of a run with a network of your own: what builds it, my_nets.py:make
 ):
     "Score a run's network on its task's test images."
@@ -507,7 +514,7 @@ def _evaluate(
     where = dict(save=save, device=device, workers=workers, window=_parse_size(window, '--window'),
                  scale=scale, overlap=overlap, network=network)
     rows, protocol = evaluate_run(folder, data, stage, checkpoint, **views, **where)
-    print(results_text(rows, protocol))
+    print(results_text(rows, protocol, width=_terminal_width()))
 
 # %% ../nbs/850_cli.ipynb #predict
 def _predict(
@@ -517,13 +524,13 @@ def _predict(
     overlays: bool = False,    # also overlays/: the colours laid over the images
     confidence: bool = False,  # also confidence/: how probable the class is, a PNG of 0 to 255 for 0 to 1
     save_probabilities: bool = False,  # also probabilities/: of all K classes, float16 (K, H, W), .npy
-    scales: str = '1',         # test sizes, such as 0.7,1,1.3
+    scales: str = '1',         # test sizes, 0.01 to 100, with commas between: 0.7,1,1.3
     flip: bool = False,        # also look at the mirrored image
-    device: str = None,        # cpu: leave a GPU alone
-    workers: int = 0,          # processes that read data
-    window: str = None,        # WxH: what the network sees of a picture at once; default: as in training
-    scale: float = None,       # pictures are resized by this factor before; default: as in training
-    overlap: float = None,     # share of a window that blends with the next; default: as in the run
+    device: str = None,        # cpu: leave a GPU alone; default: a GPU, if there is one
+    workers: int = 0,          # processes that read data: 0 to 1024
+    window: str = None,        # WxH that the network sees at once; default: the run's parts, or all of it
+    scale: float = None,       # pictures are resized by this before: 0.001 to 1000; default: as in the run
+    overlap: float = None,     # of windows that blend: 0 to 0.5 of each; default: the run's, 0.25 if not set
     network: str = None,       # of a run with a network of your own: what builds it, my_nets.py:make
 ):
     "Write an id map and a colour map for every image of a folder; goes on where it stopped."
@@ -543,20 +550,20 @@ def _report(
     base: str = None,     # of several: name or folder of what others are compared with; default: the first
     data: str = None,     # folder that holds one folder per data set; default: where the run found it
     network: str = None,  # of a run with a network of your own: what builds it, my_nets.py:make
-    device: str = None,   # cpu: leave a GPU alone
-    workers: int = 0,     # processes that read data
+    device: str = None,   # cpu: leave a GPU alone; default: a GPU, if there is one
+    workers: int = 0,     # processes that read data: 0 to 1024
 ):
     "A page of one run, which is scored if it was made in Python; or of several runs side by side."
     from udalit.evaluation.results import results_text
     from udalit.experiments.reports import report_run
     rows = report_run(runs, data, network, device, workers, out=out, base=base)
     if out is None: _print_results(rows, '', Path(runs[0]))
-    else: print(f'{results_text(rows, classes=False)}\n\nreport {out}')
+    else: print(f'{results_text(rows, classes=False, width=_terminal_width())}\n\nreport {out}')
 
 def _watch(
     folder: str,          # of a run, which another process may be training
     once: bool = False,   # print it once, and end
-    seconds: float = 3.,  # between two looks
+    seconds: float = 3.,  # between two looks: 0.1 to 3600
 ):
     "Show how far a run is, until it ends or Ctrl-C: stage, step, time left, losses, warnings."
     from udalit.runs.follow import _follow
@@ -568,14 +575,14 @@ def _watch(
 def _draw_figure(
     figure: str,          # PAPER:NUMBER such as clan:6, or a kind such as any:gain
     runs: list[str],      # folders of finished runs, of stages of runs (RUN/stages/adapt), or of a table
-    out: str = None,      # OUT.png, OUT.pdf and OUT.csv are written; default figures/PAPER-NUMBER
+    out: str = None,      # OUT.png, OUT.pdf and OUT.csv are written; default: figures/PAPER-NUMBER
     data: str = None,     # folder that holds one folder per data set; default: where the first run found it
     names: str = None,    # titles with commas between, one for each run; default: the methods'
-    classes: str = None,  # with commas between: whose features or distances are shown
+    classes: str = None,  # with commas between: whose features or distances are shown; default: as the paper
     images: str = None,   # test images, counted from 0, with commas between; default: the first four
-    count: int = None,    # images of each domain whose features are looked at; default: as the paper
-    seed: int = 0,        # of what is drawn by lot: pixels, images, t-SNE's start
-    device: str = None,   # cpu: leave a GPU alone
+    count: int = None,    # images of each domain to look at: 1 or more; default: 100, or 1000, as the paper
+    seed: int = 0,        # of what is drawn by lot, pixels, images, t-SNE's start: 0 or more
+    device: str = None,   # cpu: leave a GPU alone; default: a GPU, if there is one
     network: str = None,  # of runs with a network of your own: what builds it, my_nets.py:make
 ):
     "Draw a figure of a paper from runs of your own: PNG, PDF, and its numbers as CSV."
@@ -722,7 +729,8 @@ def _help_of(name: str, about) -> str:
     words = _WORDS.get(name, ())
     if words and name not in ('method', 'task', 'what') and not all(word in text for word in words):
         text += f'; one of {", ".join(words)}'
-    if name in _DEPENDENT and about.default is None: text += ' (default: see below)'
+    if about.default is None and 'default' not in text:
+        text += ' (default: see below)' if name in _DEPENDENT else ' (default: nothing)'
     elif not any(about.default is no for no in (None, False, inspect.Parameter.empty)):
         text += f' (default: {about.default})'
     return text.replace('%', '%%')

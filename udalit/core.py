@@ -13,7 +13,7 @@ if 'OMP_WAIT_POLICY' not in os.environ:
 
 # %% ../nbs/000_core.ipynb #imports
 import contextlib, difflib, errno, functools, hashlib, importlib.util, inspect, json
-import math, random, shutil, sys, typing
+import itertools, math, random, shutil, sys, textwrap, typing
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -592,6 +592,60 @@ def _bar_of(notebook: bool) -> type[tqdm]:
     if not notebook or importlib.util.find_spec('ipywidgets') is None: return tqdm
     from tqdm.notebook import tqdm as drawn
     return drawn
+
+# %% ../nbs/000_core.ipynb #terminal-width
+def _terminal_width() -> int | None:
+    "Columns of the terminal that shows what is printed; None: there is none, or it asks for plain text."
+    plain = os.environ.get('NO_COLOR') or os.environ.get('TERM') == 'dumb'
+    if plain or not sys.stdout.isatty(): return None
+    try: '─'.encode(sys.stdout.encoding or 'ascii')
+    except UnicodeError: return None
+    return max(40, shutil.get_terminal_size().columns)
+
+# %% ../nbs/000_core.ipynb #row-lines
+def _row_lines(row: list[str], widths: list[int], left: int) -> list[str]:
+    "A row as lines; a text that is wider than its column goes on in the next line."
+    parts = [[cell] if len(cell) <= wide else textwrap.wrap(cell, wide) for cell, wide in zip(row, widths)]
+    lines = []
+    for cells in itertools.zip_longest(*parts, fillvalue=''):
+        padded = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths))]
+        lines.append('  '.join(padded).rstrip())
+    return lines
+
+# %% ../nbs/000_core.ipynb #aligned
+def _aligned(
+    cells: list[list[str]],    # rows; the first is the head
+    left: int,                 # so many columns are flush left, the others right
+    width: int | None = None,  # of a terminal, in which the table fits; None: plain text
+) -> str:
+    "Rows of cells as columns."
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    if width is None: return '\n'.join(line for row in cells for line in _row_lines(row, widths, left))
+    widths[:left] = _narrowed(widths[:left], width - 2 - max([0, *widths[left:]]))
+    blocks = [[*range(left)]]
+    for column in range(left, len(widths)):
+        if len(blocks[-1]) > left and _across(widths, [*blocks[-1], column]) > width:
+            blocks.append([*range(left)])
+        blocks[-1].append(column)
+    return '\n\n'.join(_ruled(cells, widths, block, left) for block in blocks)
+
+def _across(widths: list[int], block: list[int]) -> int:
+    "How wide these columns are together."
+    return sum(widths[i] for i in block) + 2*(len(block) - 1)
+
+def _narrowed(widths: list[int], room: int, least: int = 12) -> list[int]:
+    "Widths of texts that fit: the widest is made less, but no column less than `least`."
+    widths = list(widths)
+    while widths and sum(widths) + 2*(len(widths) - 1) > room and max(widths) > least:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+def _ruled(cells: list[list[str]], widths: list[int], block: list[int], left: int) -> str:
+    "Some columns of a table with a bold head over a rule."
+    chosen = [widths[i] for i in block]
+    head, *rows = [_row_lines([row[i] for i in block], chosen, left) for row in cells]
+    bold = [f'\033[1m{line}\033[0m' for line in head]
+    return '\n'.join([*bold, '─'*_across(widths, block), *itertools.chain(*rows)])
 
 # %% ../nbs/000_core.ipynb #peak-memory
 def _peak_memory() -> int:

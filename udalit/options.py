@@ -19,15 +19,14 @@ class RunOptions:
     "How a run goes about its work."
     precision: str = 'no'       # no (float32), bf16 or fp16 (on a CUDA GPU)
     device: str | None = None   # cpu: leave a GPU alone; None: the best that is there
-    workers: int = 0            # processes that read data, for each domain
-    save_seconds: float = 60.   # at the least between two checkpoints
-    checks: int = 5             # how often a training stage is judged for its best weights
-    judged: int = 50            # on so many unlabelled target images
+    workers: int = 0            # processes that read data, for each domain: 0 to 1024
+    save_seconds: float = 60.   # at the least between two checkpoints: 0 or more
+    checks: int = 5             # how often a training stage is judged for its best weights: 1 or more
+    judged: int = 50            # on so many unlabelled target images: 1 or more
     progress: bool = True       # bars, and the log's lines on the screen
     until: str | None = None    # the stage after which to stop; None: the last
-    prepared: str | Path | None = None  # the folder of `prepare`: training images are read from there
-    score_every: int | None = None  # steps of a training stage between two scores of the test set, which
-                                # are written down for figures and choose nothing; None: no such scores
+    prepared: str | Path | None = None  # where `prepare` put the training images; None: the data's own files
+    score_every: int | None = None  # steps between two test scores, 1 or more; None: no such scores
     snapshots: bool = False     # keep the weights of those steps, too (a network's size each time)
 
     def __post_init__(self):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..core import InputError, _checked, write_text
+from ..core import InputError, _aligned, _checked, write_text
 from .metrics import Scores
 
 # %% ../../nbs/evaluation/720_results.ipynb #columns
@@ -204,22 +204,13 @@ def _tables(rows: list[dict]) -> Iterator[tuple[str, list[_Summary], list[str]]]
         columns = [c for c in _class_columns(rows) if any(s.mean.get(c) is not None for s in summaries)]
         yield f'{task}, {len(columns)} classes', summaries, columns
 
-# %% ../../nbs/evaluation/720_results.ipynb #aligned
-def _aligned(cells: list[list[str]], left: int) -> str:
-    "Rows of cells as columns; the first `left` are flush left, the others right."
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = []
-    for row in cells:
-        padded = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))]
-        lines.append('  '.join(padded).rstrip())
-    return '\n'.join(lines)
-
 # %% ../../nbs/evaluation/720_results.ipynb #results-text
 @_checked
 def results_text(
     rows: list[dict],      # rows of results
     note: str = '',        # printed under the tables: the protocol line
     classes: bool = True,  # one column per class, too
+    width: int | None = None,  # of a terminal, in which the tables fit; None: plain text
 ) -> str:
     "Aligned text tables: one for each task and class protocol."
     parts = []
@@ -230,7 +221,7 @@ def results_text(
         for s in summaries:
             numbers = [_cell_text(s, column) for column in shown]
             cells.append([s.method, s.stage, s.checkpoint, str(s.seeds), *numbers])
-        parts.append(f'{caption}\n{_aligned(cells, 3)}')
+        parts.append(f'{caption}\n{_aligned(cells, 3, width)}')
     if note: parts.append(note)
     return '\n\n'.join(parts)
 

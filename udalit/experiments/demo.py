@@ -9,7 +9,7 @@ __all__ = ['run_demo']
 import time
 from pathlib import Path
 
-from ..core import _checked, _claim, _require_name
+from ..core import _checked, _claim, _require_name, _require_no_run, _terminal_width
 from ..data.tasks import find_task
 from ..evaluation.report import figure_to_png, html_report
 from ..evaluation.results import read_results, results_html, results_text, write_results
@@ -54,6 +54,7 @@ def run_demo(
 ) -> list[dict]:                # rows of results of all four
     "Adapt a small network from drawn games to drawn reality, beside its controls."
     _require_name('out', out)
+    _require_no_run('out', out)
     out, start = Path(out), time.perf_counter()
     for method in _METHODS: _require_free(out/method)
     if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
@@ -65,6 +66,6 @@ def run_demo(
         rows = write_results(out/'results.csv', rows)
     _show_demo(out, rows)
     if progress:
-        print(f'\n{results_text(rows, classes=False)}')
+        print(f'\n{results_text(rows, classes=False, width=_terminal_width())}')
         print(f'{time.perf_counter() - start:.0f} s. Report: {out/"report.html"}')
     return rows

@@ -273,10 +273,11 @@ def _require_asked(
     there = open_run(out).about
     asked = asked | dict(task=task.name if isinstance(task, Task) else task)
     if size is not None: asked['target_size'] = size
-    if new:  # how it is tested is no part of what was trained
-        asked['settings'] = {name: value for name, value in asdict(settings).items()
-                             if name in there['settings'] and not name.startswith('test_')}
+    if new: asked['settings'] = asdict(settings)
     known = {key: there.get(key) for key in asked}
+    if new:  # how it is tested is no part of what was trained
+        names = [name for name in there['settings'] if not name.startswith('test_')]
+        for about in known, asked: about['settings'] = {name: about['settings'].get(name) for name in names}
     _compare(out, known, asked)
 
 # %% ../../nbs/experiments/800_one.ipynb #prepare
@@ -452,7 +453,8 @@ def _task_of(folder: str | Path, data: str | Path | None = None) -> Task:
     if data is None and not own.is_dir():
         raise InputError(f'{folder}: the run does not know where its data are: give `data=ROOT`.')
     if (data is None or not Path(data).is_dir()) and own.is_dir(): data = own  # the run was moved
-    if not Path(data).is_dir(): raise InputError(f'`data` = {str(data)!r}: no such folder.')
+    if not Path(data).is_dir():
+        raise InputError(f'`data` = {str(data)!r}: no such folder. If the data were moved, say where to.')
     if 'scale' in run.about: size = None  # it saw parts of images
     task = find_task(run.about['task'], data, size, draw=False, bands=_seen_as(about)['bands'],
                      classes=len(about['space']['classes']), drawn=about.get('drawn'),

@@ -18,9 +18,10 @@ from types import SimpleNamespace
 import torch
 from fastcore.basics import patch
 
-from ..core import InputError, _checked, digest, read_json, _there_are, write_json, write_text
+from ..core import InputError, _aligned, _checked, digest, read_json, _terminal_width, _there_are
+from ..core import write_json, write_text
 from ..data.tasks import DRAWN, _require_task
-from ..evaluation.results import _aligned, _checkpoint_text, _class_column, _Html, read_results
+from ..evaluation.results import _checkpoint_text, _class_column, _Html, read_results
 from ..evaluation.profile import _noise_pair, profile, _train_once
 from .tables import folder_name, _seed_list, table
 from ..labels import CITYSCAPES
@@ -374,10 +375,10 @@ def _caption(filled: _Filled) -> str:
     if filled.measured: where = f' Here: {filled.measured}.'
     return f'{table.name}: {table.title}.{where}'
 
-def _table_text(filled: _Filled) -> str:
-    "Aligned text."
+def _table_text(filled: _Filled, width: int | None = None) -> str:
+    "Aligned text; in a terminal of `width` columns, if that is given."
     lines = _lines(filled)
-    parts = [_caption(filled), _aligned(lines, 1 if len(filled.table.columns) <= 4 else 2)]
+    parts = [_caption(filled), _aligned(lines, 1 if len(filled.table.columns) <= 4 else 2, width)]
     return '\n'.join(parts + [filled.table.note]*bool(filled.table.note))
 
 # %% ../../nbs/experiments/820_published.ipynb #formats
@@ -501,7 +502,7 @@ def fill_table(
     backbone: str | None = None,  # None: the table's own; small on drawn worlds
     changes: str = '',           # of every method, as in the shell: '--without ima'
     options: RunOptions = RunOptions(),
-    shown: Callable[[str], None] | None = None,  # is given the table as text whenever a run has ended
+    shown: Callable[[str], None] | None = None,  # is given the table as text after each run, and at the end
     **training,                  # further arguments of `table`, such as `steps`, `size`, `weights`
 ) -> list[Path]:                 # the table's files: text, Markdown, LaTeX, HTML, CSV
     "Make all runs that a paper's table needs, or go on with them; own numbers beside the printed ones."
@@ -509,16 +510,16 @@ def fill_table(
     if task is not None: _require_task(task)
     _measured([asked], task=task, backbone=backbone, changes=changes)
     needs = _needs(asked, task=task, backbone=backbone, changes=changes)
-    def update(rows):
+    def update(rows=None):
         filled = _filled(asked, needs, out, task)
-        _write_table(filled, needs, out)
-        if shown is not None: shown(_table_text(filled))
+        if shown is not None: shown(_table_text(filled, _terminal_width()))
+        return _write_table(filled, needs, out)
     _measure_costs(needs, out, _size_on(task, training.get('size')), options)
     for (place, until, scales, flip), runs in _calls(needs).items():
         looks = {} if (scales, flip) == ((1.,), False) else dict(test_scales=scales, test_flip=flip)
         where = dict(backbone=place[1], classes=place[2], options=replace(options, until=until), after=update)
         table(runs, place[0], _folder_of(place, out), seeds, data, **where, **training | looks)
-    return _write_table(_filled(asked, needs, out, task), needs, out)
+    return update()
 
 # %% ../../nbs/experiments/820_published.ipynb #planned
 @cache

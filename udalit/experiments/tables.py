@@ -94,6 +94,10 @@ def table(
     out, rows, seeds = Path(out), [], _seed_list(seeds)
     methods = [find_method(method) for method in methods]
     _require_methods(methods, task, out, seeds[0], backbone, options)  # before any data are drawn
+    runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
+    _require_no_run('out', out)
+    for method, seed, folder in runs: _require_free(folder)
+    if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
     if task in DRAWN: data = data or out/'data'
     which = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span, drawn=out/'data')
     found = partial(find_task, data=data, size=size, window=window, scale=scale, overlap=overlap, **which)
@@ -101,12 +105,8 @@ def table(
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task): task = found(task)
-    _require_no_run('out', out)
     network = dict(backbone=backbone, weights=weights, classes=classes, drawn=out/'data', **changes)
-    runs = [(method, seed, out/f'{folder_name(method)}-{seed}') for seed in seeds for method in methods]
-    for method, seed, folder in runs: _require_free(folder)
     _require_apart('out', out, _read_places(task, out))
-    if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
     for method, seed, folder in runs[:len(methods)]:
         _prepare(method, task, data, seed, out=folder, options=options, **network)
     for method, seed, folder in _free_first(runs, options.progress and _is_main()):
