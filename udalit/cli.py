@@ -254,8 +254,9 @@ def _demo(
 
 def _print_results(rows: list[dict], note: str, out: Path):
     "Rows of results as a table, and where to look further."
-    from udalit.evaluation.results import results_text
+    from udalit.evaluation.results import results_text, _worth_text
     print(results_text(rows, note, classes=False, width=_terminal_width()))
+    if worth := _worth_text(rows): print(f'\n{worth}')
     left = dict(report='report.html', weights='model.safetensors', table='results.csv')
     print('\n' + ', '.join(f'{what} {out/name}' for what, name in left.items() if (out/name).exists()))
 

@@ -260,6 +260,41 @@ def seeds_text(
     if differences: parts.append('\n'.join(differences))
     return '\n\n'.join(parts)
 
+# %% ../../nbs/evaluation/720_results.ipynb #worth
+_FREE, _CEILING = 'target-stats', 'oracle'
+
+def _ends(rows: list[dict]) -> dict[str, dict[int, float]]:
+    "By method, the mIoU of the last weights of its last stage, by seed."
+    lasts = [row for row in rows if row['checkpoint'] == 'last']
+    stages = {row['method']: row['stage'] for row in lasts}  # a method's last row is of its last stage
+    ends = {method: {} for method in stages}
+    for row in lasts:
+        if row['stage'] == stages[row['method']]: ends[row['method']].setdefault(row['seed'], row['miou'])
+    return ends
+
+def _worth_text(rows: list[dict]) -> str:
+    "For each method beside its controls: what it gains over target statistics alone; '' without these."
+    ends = _ends(rows)
+    free, ceiling, lines = ends.pop(_FREE, {}), ends.pop(_CEILING, {}), []
+    for method, found in ends.items():
+        seeds = sorted(found.keys() & free.keys())
+        if method == 'source' or not seeds: continue
+        gains = [found[seed] - free[seed] for seed in seeds]
+        spread = f' ± {statistics.stdev(gains):.1f}' if len(gains) > 1 else ''
+        text = f'{method}: {statistics.mean(gains):+.1f}{spread} over target statistics alone'
+        room = [ceiling[seed] - free[seed] for seed in seeds if seed in ceiling]
+        if len(room) == len(seeds) and sum(room) > 0 < sum(gains):
+            text += f', {sum(gains)/sum(room):.0%} of the way to the oracle'
+        lines.append(f'{text}; {_verdict(gains)}')
+    return '\n'.join(lines)
+
+def _verdict(gains: list[float]) -> str:
+    "What gains at several seeds say."
+    if len(gains) == 1: return 'one seed says little: take three'
+    if min(gains) > 0: return f'it helps with every one of {len(gains)} seeds'
+    if max(gains) < 0: return f'it harms with every one of {len(gains)} seeds'
+    return f'{len(gains)} seeds disagree: no more than chance'
+
 # %% ../../nbs/evaluation/720_results.ipynb #best
 def _best(
     summaries: list[_Summary],
