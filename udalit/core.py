@@ -13,7 +13,7 @@ if 'OMP_WAIT_POLICY' not in os.environ:
 
 # %% ../nbs/000_core.ipynb #imports
 import contextlib, difflib, errno, functools, hashlib, importlib.util, inspect, json
-import itertools, math, random, shutil, sys, textwrap, typing
+import itertools, math, random, re, shutil, sys, textwrap, typing
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -592,6 +592,26 @@ def _bar_of(notebook: bool) -> type[tqdm]:
     if not notebook or importlib.util.find_spec('ipywidgets') is None: return tqdm
     from tqdm.notebook import tqdm as drawn
     return drawn
+
+# %% ../nbs/000_core.ipynb #skip-slow
+def _skip_slow(
+    folder: str,   # of the runs that such cells need
+    command: str,  # what makes it
+):
+    "From here on a notebook leaves out cells marked slow where the runs that they need are not there."
+    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    if shell is None: return
+    def skip_slow(lines: list[str]) -> list[str]:
+        text = ''.join(lines)
+        if not re.search(r'^#\| *slow', text, re.M): return lines
+        needed = [folder, *re.findall(r"'(\.\./\.\./runs/[\w-]+)", text)]
+        missing = next((path for path in needed if not Path(path).is_dir()), None)
+        if missing is None: return lines
+        said = f'left out: {missing} is not there; `{command}` makes {folder}'
+        return [f'print({said!r})\n']
+    steps = shell.input_transformers_cleanup
+    skip_slow.of_udalit = True
+    steps[:] = [step for step in steps if not hasattr(step, 'of_udalit')] + [skip_slow]
 
 # %% ../nbs/000_core.ipynb #terminal-width
 def _terminal_width() -> int | None:
