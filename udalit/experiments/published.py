@@ -256,8 +256,16 @@ def _own_values(need: _Need, rows: list[dict]) -> list[float]:
     protocols = list(dict.fromkeys(row['protocol'] for row in found))
     if not found: return []
     protocol, column = _protocol_and_column(need.metric, protocols)
-    values = {row['seed']: row.get(column) for row in found if row['protocol'] == protocol}
+    if protocol in protocols:
+        values = {row['seed']: row.get(column) for row in found if row['protocol'] == protocol}
+    else: values = {row['seed']: _mean_of(row, protocol) for row in found if row['protocol'] == protocols[0]}
     return [values[seed] for seed in sorted(values) if values[seed] is not None]
+
+def _mean_of(row: dict, protocol: str) -> float | None:
+    "The mean over a protocol's classes, of a run that was scored on more, such as one on the drawn streets."
+    columns = [_class_column(CITYSCAPES.classes[i]) for i in CITYSCAPES.protocols[protocol]]
+    known = [row[column] for column in columns if row.get(column) is not None]
+    return statistics.fmean(known) if known else None
 
 # %% ../../nbs/experiments/820_published.ipynb #filled
 @dataclass(frozen=True, repr=False)
