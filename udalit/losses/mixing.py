@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.transforms import _Normalize, _find_normalize, _pixel_constants
+from ..data.transforms import _Normalize, _find_normalize, _pixel_constants, resize_label
 from ..labels import IGNORE
 from .teacher import _labels_of, weighted_cross_entropy
 from .terms import Term
@@ -48,11 +48,6 @@ def _fitted(
     return maps
 
 # %% ../../nbs/losses/392_mixing.ipynb #sizes
-def _at_size(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    "Labels (b, h, w) at their images' size, where they are at another."
-    if labels.shape[-2:] == size: return labels
-    return F.interpolate(labels[:, None].float(), size, mode='nearest-exact')[:, 0].long()
-
 def _within(share: Tensor, size: tuple[int, int], top: float, bottom: float) -> Tensor:
     "(b, H, W): each image's share (b,), and 0 in the rows at its top and bottom that do not count."
     rows = torch.arange(size[0], device=share.device)
@@ -141,9 +136,8 @@ class Mixing(Term):
         ignore_bottom: float = 0., # … and this at the bottom; DAFormer on Cityscapes: 15 and 120 of 512 rows
     ):
         super().__init__(weight)
-        self.num_classes, self.normalize = num_classes, normalize
-        self.threshold, self.strength = threshold, strength
-        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
+        self.num_classes, self.normalize, self.threshold = num_classes, normalize, threshold
+        self.strength, self.ignore_top, self.ignore_bottom = strength, ignore_top, ignore_bottom
 
     @classmethod
     def built_for(cls, setup):
@@ -156,7 +150,8 @@ class Mixing(Term):
     def make_view(self, source, target, see):
         labels, share = _labels_of(target, self.threshold)
         size, place = target.images.shape[-2:], torch.rand(2).tolist()
-        pasted_labels = _fitted(_at_size(source.labels, source.images.shape[-2:]), size, place, IGNORE)
+        labelled = resize_label(source.labels, source.images.shape[:-3:-1])          # CLAN's zoom left them
+        pasted_labels = _fitted(labelled, size, place, IGNORE)
         pasted = _fitted(source.images, size, place)
         mask = class_mask(pasted_labels, self.draw(target.images))                  # (b, H, W)
         trusted = _within(share, size, self.ignore_top, self.ignore_bottom)          # (b, H, W)

@@ -116,13 +116,19 @@ def _is_game(task: Task | str) -> bool:
     "Does the task go from a game to real photographs?"
     return task in _GAMES if isinstance(task, str) else task.game
 
+def _without_average(arguments: dict) -> dict:
+    "Without a teacher's α, which averages over more steps than a small network is trained for."
+    own = {name: value for name, value in arguments.get('teacher', {}).items() if name != 'alpha'}
+    others = {term: given for term, given in arguments.items() if term != 'teacher'}
+    return others | dict(teacher=own) if own else others
+
 _OF_SCALE = {'batch_size', 'learning_rate', 'preprocessing'}  # of ResNet-101 and its data
 
 def _made_small(method: Method) -> Method:
     "The method without what belongs to a large network, to first weights, or to thousands of steps."
-    arguments = dict(method.arguments)
+    arguments = method.arguments
     if not any(place.endswith('teacher.alpha') for place in method.placed):
-        arguments.pop('teacher', None)  # over more steps than a small network is trained for
+        arguments = _without_average(arguments)
     small = replace(method, stages=tuple(map(_without_scale, method.stages)), arguments=arguments)
     asked = any(change.startswith('--with features') for change in method.changes)
     if asked or 'features' not in _terms_of(small): return small

@@ -12,6 +12,6 @@ from .plans import Method, Train
 
 # %% ../../nbs/methods/587_mic.ipynb #mic
 def mic() -> Method:
-    "DAFormer's losses and the masked image's. Source: MIC (Hoyer et al., 2023), eq. 8"
+    "DAFormer's losses and the masked image's. Source: MIC (Hoyer et al., 2023)"
     return Method('mic', 'class mixing and masked consistency, with rare classes first', (
         Train('adapt', (*_MIXED, 'masked', 'features')),), _RECIPE, _TEACHING, by_task=_ON_CITYSCAPES)
