@@ -103,6 +103,7 @@ class _RareClasses:
         shares = pixels/pixels.sum(1, keepdim=True).clamp(min=1)
         shows = shares >= torch.minimum(shares.amax(0), torch.tensor(enough))     # some image of every class
         self.shows = shows & (pixels > 0)                                        # (N, K)
+        self.images_of = self.shows.long().argsort(stable=True, dim=0, descending=True)  # (N, K): these first
         self.chances = self.chances*self.shows.any(0)
 
     def __call__(self, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -110,8 +111,7 @@ class _RareClasses:
         classes = torch.multinomial(self.chances, count, replacement=True, generator=generator)
         numbers = self.shows.sum(0)[classes]                                     # images to choose from
         which = (torch.rand(count, generator=generator)*numbers).long()
-        images_of = self.shows.long().argsort(stable=True, dim=0, descending=True)  # (N, K): these first
-        return images_of[which, classes]
+        return self.images_of[which, classes]
 
 # %% ../../nbs/data/130_loaders.ipynb #positions
 class _Positions(Sampler):

@@ -20,12 +20,16 @@ def cross_entropy(
     focus: float = 0.,  # γ of the focal loss, which counts a pixel (1 − p)^γ times; 0: each once
 ) -> Tensor:         # scalar ≥ 0
     "Mean −log p of the labelled class over labelled pixels; 0 with a graph if there are none. Source: SEG"
-    rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, k): a view where the layout is channels-last
-    loss = F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction='none')  # 0 where ignored
+    loss = _pixel_losses(logits, labels)
     if focus:
         wrong = (1 - torch.exp(-loss)).clamp(min=1e-6)  # at 0 a power below 1 has no gradient
         loss = wrong**focus*loss
     return loss.sum()/(labels != IGNORE).sum().clamp(min=1)
+
+def _pixel_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    "(b·H·W,): −log p of each pixel's label, 0 where it is ignored."
+    rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, k): a view where the layout is channels-last
+    return F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction='none')
 
 # %% ../../nbs/losses/320_segmentation.ipynb #term
 class Segmentation(Term):

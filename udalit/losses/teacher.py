@@ -9,10 +9,9 @@ __all__ = ['teacher_labels', 'weighted_cross_entropy', 'Teacher', 'LabellingTeac
 from copy import deepcopy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..labels import IGNORE
+from .segmentation import _pixel_losses
 from .terms import Term
 from ..nets.passes import Pass, _maps_of
 
@@ -43,9 +42,7 @@ def weighted_cross_entropy(
     weights: Tensor,  # (b, H, W) ≥ 0
 ) -> Tensor:          # scalar ≥ 0
     "Mean over all pixels of weight · −log p of the label; 0 with a graph where nothing is labelled."
-    rows = logits.movedim(1, -1).flatten(0, -2)  # (b·H·W, K)
-    losses = F.cross_entropy(rows, labels.flatten(), ignore_index=IGNORE, reduction='none')
-    return (losses*weights.flatten()).mean()
+    return (_pixel_losses(logits, labels)*weights.flatten()).mean()
 
 # %% ../../nbs/losses/391_teacher.ipynb #copy
 def _silent(network: nn.Module) -> nn.Module:
