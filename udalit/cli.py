@@ -89,6 +89,7 @@ class _MethodOptions:
     with_: str = None         # terms to exchange or add: isia=feature,fine; ima: on translated source images
     set_: str = None          # values of terms, stages, settings: isia.weight=0.01,pseudo.cap=0.8,warm_up=0.1
     inter: str = None         # a finished run, or stage: its network, not the first stage's; default: trained
+    after: str = None         # begin with a network trained on the source alone: source, or a finished run
     translated: str = None    # a folder of translated source images, named as they are; default: a CycleGAN
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
     import_: str = None       # a Python file or module of your own that defines terms
@@ -99,7 +100,7 @@ class _MethodOptions:
         _import_terms(self.import_)
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
-                           set=values, inter=self.inter, translated=self.translated,
+                           set=values, inter=self.inter, translated=self.translated, after=self.after,
                            fidelity=self.fidelity)
 
 # %% ../nbs/850_cli.ipynb #training-options
@@ -367,7 +368,7 @@ def _plan(
     print(plan_text(changes.of(method), backbone, task))
 
 # %% ../nbs/850_cli.ipynb #config
-_PATHS = 'data', 'inter', 'translated', 'import_', 'weights', 'skip', 'prepared'
+_PATHS = 'data', 'inter', 'after', 'translated', 'import_', 'weights', 'skip', 'prepared'
 
 def _config_text(values: dict, *groups) -> str:
     "TOML: the values that are given, and what groups of options have other than by default."

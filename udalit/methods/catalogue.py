@@ -53,7 +53,7 @@ def _parse_value(text: str) -> tuple[str, object]:
 
 # %% ../../nbs/methods/590_catalogue.ipynb #parse-changes
 _SPELT = {'--without': 'without', '--with': 'including', '--set': 'set', '--inter': 'inter',
-          '--translated': 'translated', '--fidelity': 'fidelity'}
+          '--translated': 'translated', '--fidelity': 'fidelity', '--after': 'after'}
 
 def _parse_changes(text: str) -> tuple[str, dict]:
     "'clan --without weights,local' → ('clan', {'without': ['weights', 'local']})."
@@ -76,7 +76,7 @@ def _parse_changes(text: str) -> tuple[str, dict]:
 @_checked
 def find_method(
     name: str | Method,  # of `METHODS`, also changed, 'clan --without weights'; or one of your own
-    **changes,           # of `change`: without, including, set, fidelity, inter, translated
+    **changes,           # of `change`: without, including, set, fidelity, inter, translated, after
 ) -> Method:
     "The method of that name, changed; an `InputError` lists those there are."
     if isinstance(name, Method): return change(name, **changes)
