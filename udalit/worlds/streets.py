@@ -38,7 +38,7 @@ class _Style:
     storeys: tuple     # of houses
     storey: float      # metres
     plot: tuple        # metres along the street
-    roofs: bool        # are roofs sloped?
+    roofs: float       # rise of roofs, metres; 0: flat
     crowd: dict        # class → share of scenes that have it, most in one scene
     colours: dict      # class → RGB choices
     textures: dict     # class → pattern choices
@@ -84,7 +84,7 @@ _GAME = _Style(
     focal=(.94, 1.12), eye=(1.9, 2.6), horizon=(.43, .53), bend=(-.0012, .0012),
     centre=(-2.6, -1.4), half_road=(5., 7.2), pavement=(2.6, 4.2), verge=.30, crossing=.35,
     fronts=dict(building=.50, wall=.17, fence=.19, grove=.07, open=.07),
-    storeys=(2, 9), storey=3.2, plot=(9, 22), roofs=False,
+    storeys=(2, 9), storey=3.2, plot=(9, 22), roofs=0.,
     crowd=dict(
         train=(.26, 1), bus=(.34, 1), truck=(.38, 1), car=(.95, 5), motorcycle=(.5, 2), bicycle=(.55, 2),
         person=(.85, 6), vegetation=(.8, 4), pole=(.97, 4), light=(.62, 2), sign=(.65, 2), ignored=(.3, 2)),
@@ -140,7 +140,7 @@ _REAL = _Style(
     focal=(.98, 1.2), eye=(1.5, 2.), horizon=(.4, .5), bend=(-.0035, .0035),
     centre=(-2.3, -1.), half_road=(4.2, 6.2), pavement=(2., 3.8), verge=.38, crossing=.2,
     fronts=dict(building=.50, wall=.15, fence=.17, grove=.12, open=.06),
-    storeys=(2, 7), storey=3.6, plot=(7, 17), roofs=True,
+    storeys=(2, 7), storey=3.6, plot=(7, 17), roofs=3.2,
     crowd=dict(
         train=(.24, 1), bus=(.28, 1), truck=(.32, 1), car=(.95, 6), motorcycle=(.36, 1), bicycle=(.6, 3),
         person=(.85, 6), vegetation=(.85, 5), pole=(.97, 4), light=(.6, 2), sign=(.7, 2), ignored=(.4, 2)),
@@ -163,6 +163,23 @@ _REAL = _Style(
 )
 _STYLES = dict(game=_GAME, real=_REAL)
 
+# %% ../../nbs/worlds/050_streets.ipynb #either
+@dataclass(frozen=True)
+class _Either:
+    "Choices of two lists: of the second one with this share."
+    first: tuple
+    second: tuple
+    share: float  # above 0 and below 1
+
+    def at(self, chance: float):
+        "The choice at a place from 0 to below 1."
+        if chance < self.share: return _at(self.second, chance/self.share)
+        return _at(self.first, (chance - self.share)/(1 - self.share))
+
+def _at(options: tuple, chance: float):
+    "The option at a place from 0 to below 1."
+    return options[min(int(chance*len(options)), len(options) - 1)]
+
 # %% ../../nbs/worlds/050_streets.ipynb #scene
 @dataclass
 class _Scene:
@@ -178,7 +195,8 @@ class _Scene:
         return self.rng.random() < share
 
     def one_of(self, options):
-        return options[int(self.rng.random()*len(options))]
+        chance = self.rng.random()
+        return options.at(chance) if isinstance(options, _Either) else _at(options, chance)
 
     def colour(self, label: str) -> tuple[float, ...]:
         "One of the class's colours, a little changed."
@@ -300,7 +318,7 @@ def _paint_building(scene: _Scene, front: float, side: int, start: float, end: f
     height = style.storey*(1 + int(scene.between(*style.storeys)))
     colour, pattern = scene.colour('building'), scene.pattern('building')
     if style.roofs:
-        eaves, ridge, top = front - side*.3, front + side*4, height + 3.2
+        eaves, ridge, top = front - side*.3, front + side*4, height + style.roofs
         slope = [(eaves, height, start), (eaves, height, end), (ridge, top, end), (ridge, top, start)]
         roof = scene.one_of(((126, 70, 56), (92, 84, 82), (110, 78, 66)))
         _sheet(canvas, slope, roof, 'building', _PATTERN_CODES['tiles'])
@@ -642,9 +660,10 @@ def _draw_street(
     domain: str,                 # 'game' or 'real'
     size: tuple[int, int],       # width ≥ 64 and height ≥ 32, pixels
     rng: np.random.Generator,
+    style: _Style | None = None,  # another look; None: the domain's
 ) -> tuple[np.ndarray, np.ndarray]:  # image (h, w, 3) uint8 RGB; training ids (h, w) uint8, 255 = ignored
     "Draw one scene; the same generator state shows the same street at every size."
-    style = _require_street(domain, size)
+    style = style or _require_street(domain, size)
     ranges = style.focal, style.eye, style.horizon, style.bend
     camera = _Camera((int(size[0]), int(size[1])), *(float(rng.uniform(*pair)) for pair in ranges))
     left, right, front, up = style.light

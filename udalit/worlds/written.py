@@ -16,6 +16,7 @@ from ..core import InputError, _checked, derive, _progress_bar, read_json, write
 from ..files import write_ids, write_image, _write_red16
 from ..labels import CITYSCAPES, CITYSCAPES_IDS, GTA5_IDS, SYNTHIA_IDS, IdTable
 from .aerial import _BUILDINGS, Aerial
+from .shift import Shift, _Shifted
 from .streets import Streets, _Drawn
 
 # %% ../../nbs/worlds/070_written.ipynb #describe
@@ -24,6 +25,7 @@ _AERIAL_VERSION = 1   # likewise for tiles
 
 def _describe(scenes: Streets, **extra) -> dict:
     "What tells one written world from another."
+    if isinstance(scenes, _Shifted) and scenes.shift != Shift(): extra = dict(extra, shift=str(scenes.shift))
     return dict(world='streets', version=_STREETS_VERSION, domain=scenes.domain, n=len(scenes),
                 size=list(scenes.size), seed=scenes.seed, **extra)
 
@@ -192,13 +194,14 @@ def ensure_streets(
     train: tuple[int, int] = (400, 400),  # source and target scenes to train on
     test: int = 100,                      # target scenes to test on, none of which is trained on
     seed: int = 0,
+    shift: Shift = Shift(),               # of the target
 ) -> Path:                                # root
     "Make sure that this task is on disk; a part that is missing, unfinished or of other settings is redrawn."
     root = Path(root)
     city = root/'cityscapes'
     _ensure_game(root, size, train[0], seed)
-    target = Streets('real', train[1], size, derive(seed, 'target'), keep=False)
-    held_out = Streets('real', test, size, derive(seed, 'test'), keep=False)
+    target = _Shifted(shift, train[1], size, derive(seed, 'target'), keep=False)
+    held_out = _Shifted(shift, test, size, derive(seed, 'test'), keep=False)
     for scenes, split in ((target, 'train'), (held_out, 'val')):
         if not _is_complete(city/f'world_{split}.json', _describe(scenes, labels=True), f'*/{split}/*/*.png'):
             _write_cityscapes(scenes, city, split)
