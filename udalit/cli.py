@@ -112,8 +112,8 @@ class _TrainingOptions:
     window: str = None           # WxH of the parts that it sees instead; default: as --size says
     scale: float = None          # for parts, pictures are resized by this: 0.001 to 1000; default: 1
     overlap: float = None        # of parts that blend, in predictions: 0 to 0.5 of each; default: 0.25
-    backbone: str = None         # what DeepLab-v2 stands on; the last three are networks of their own
-    weights: str = None          # of the backbone: a file, torchvision's name, or none, which is random
+    backbone: str = None         # what DeepLab-v2 stands on, or timm/NAME; the last three have own heads
+    weights: str = None          # of the backbone: a file, torchvision's or timm's name, or none: random
     classes: int = None          # of the network: 16 or 13 of Cityscapes' 19; default: all of the task
     decoders: int = None         # 1, or 2: a decoder for each domain
     batch_size: int = None       # images of each domain in a forward pass: 1 or more
@@ -300,7 +300,7 @@ def _check(
     workers: int = None,   # processes: 0 to 1024; default: one for each CPU core
     progress: bool = True,
     backbone: str = None,  # look whether its first weights are there, too; default: not looked at
-    weights: str = None,   # of the backbone: a file, or torchvision's name; default: as for `udalit run`
+    weights: str = None,   # of the backbone: a file, or a name; default: as for `udalit run`
 ) -> int:
     "Look at every file that a run on TASK would read, and say what is wrong; exit status 1 if anything is."
     from udalit.data.doctor import diagnose, _require_new, _save_skip

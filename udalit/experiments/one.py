@@ -125,7 +125,8 @@ def _initial_text(
     "What a network began with, for people: RANDOM where there are published weights."
     if backbone is None or weights not in ('random', 'none'): return str(weights)
     with torch.device('meta'): published = _published(_encoder(backbone).origin)
-    return 'RANDOM, though there are ImageNet weights' if _IMAGENET in published else 'random'
+    if not published: return 'random'
+    return f'RANDOM, though there are {"ImageNet" if _IMAGENET in published else "published"} weights'
 
 # %% ../../nbs/experiments/800_one.ipynb #score-run
 _ONCE = (1.,), False  # test sizes, and whether the mirrored image counts too

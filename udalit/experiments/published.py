@@ -307,7 +307,7 @@ _PROFILE = dict(parameters=int, macs=int, images_per_second=float, memory=int | 
 
 def _profile_path(need: _Need, out: Path) -> Path:
     "Where the costs of the need's network are kept."
-    return out/'profiles'/f'{folder_name(find_method(need.run))}-{need.backbone}.json'
+    return out/'profiles'/f'{folder_name(find_method(need.run))}-{need.backbone.replace("/", "-")}.json'
 
 def _measure_costs(needs: dict, out: Path, size: tuple[int, int], options: RunOptions):
     "Measure what the networks cost, unless that is known of this machine."
@@ -439,7 +439,8 @@ def _folder_of(place: tuple, out: Path) -> Path:
     "The folder of all runs of a (task, backbone, classes)."
     task, backbone, classes = place
     usual = 'small' if task in DRAWN else 'resnet101'
-    parts = [task] + [backbone]*(backbone != usual) + [f'{classes}-classes']*(classes is not None)
+    named = [backbone.replace('/', '-')]*(backbone != usual)  # timm/resnet26d
+    parts = [task, *named] + [f'{classes}-classes']*(classes is not None)
     return out/f'table-{"-".join(parts)}'
 
 def _filled(table: PaperTable, needs: dict, out: Path, task: str | None = None) -> _Filled:

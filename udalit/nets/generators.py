@@ -11,7 +11,7 @@ from inspect import signature
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
+import timm, torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
@@ -20,11 +20,12 @@ from .batchnorm import BATCHNORM, set_batchnorm
 from .encoders import _RESNETS, _HRNet, _fcn_encoder, _mobilenet_encoder, _resnet_encoder
 from .encoders import _small_encoder, _vgg_encoder
 from .tensors import upsample
-from .weights import _IMAGENET, _encoder_weights, _published, load_encoder
+from .timm_encoders import _TIMM, _TimmEncoder, _meant, _require_timm
+from .weights import _encoder_weights, _published, load_encoder
 
 # %% ../../nbs/nets/240_generators.ipynb #maps
 class Maps(NamedTuple):
-    "What a generator gives for a batch of images; at stride 8, unless `wrap` made the generator."
+    "What a generator gives for a batch of images: DeepLab-v2 at stride 8, other networks at theirs."
     features: Tensor                # (b, c, h, w)
     logits: Tensor                  # (b, k, h, w), summed over heads
     aux: Tensor | None = None       # (b, k, h, w), of the auxiliary head, if there is one
@@ -148,8 +149,11 @@ _OWN_AUXILIARY = {'fcn8s': partial(nn.Conv2d, kernel_size=1), 'hrnet_w48': _fcn_
 # %% ../../nbs/nets/240_generators.ipynb #require-backbone
 def _require_backbone(name: str):
     "An `InputError` unless there is a backbone of that name."
+    if name.startswith(_TIMM): return _require_timm(name)
     if name not in BACKBONES:
-        raise InputError(f'{name!r} is no backbone; choose one of {", ".join(BACKBONES)}, or use `wrap`.')
+        meant = _meant(name, [*BACKBONES, *(_TIMM + known for known in timm.list_models())])
+        raise InputError(f'{name!r} is no backbone.{meant} Choose one of {", ".join(BACKBONES)}, or '
+                         'timm/NAME, such as timm/convnext_tiny, or use `wrap`.')
 
 def _require_counts(num_classes: int, heads: int, decoders: int):
     "An `InputError` unless a network can have as many classes, heads and decoders."
@@ -167,6 +171,11 @@ def _encoder(
 ) -> nn.Module:
     "The encoder of that name, a ResNet in that form."
     _require_backbone(backbone)
+    if backbone.startswith(_TIMM) and normalize == 'caffe':
+        raise InputError("`normalize` = 'caffe' (the public code's network: fidelity official): timm's "
+                         "networks see pixels normalised as ImageNet's. Give `normalize='imagenet'`, or "
+                         "`backbone='resnet101'`.")
+    if backbone.startswith(_TIMM): return _TimmEncoder(backbone.removeprefix(_TIMM))
     build = BACKBONES[backbone]
     if resnet is None: resnet = 'caffe' if normalize == 'caffe' else 'torchvision'
     if resnet not in _RESNETS:
@@ -176,10 +185,10 @@ def _encoder(
 # %% ../../nbs/nets/240_generators.ipynb #deeplab
 @_checked(batchnorm=BATCHNORM, resnet=_RESNETS)
 def deeplab_v2(
-    backbone: str = 'resnet101',       # a key of `BACKBONES`
+    backbone: str = 'resnet101',       # a key of `BACKBONES`, or 'timm/' and a name that timm has
     num_classes: int = 19,             # K ≥ 2
     *,
-    weights: str | Path | None = None, # the encoder's: a file or torchvision's name; None: random
+    weights: str | Path | None = None, # the encoder's: a file or a name, such as 'DEFAULT'; None: random
     auxiliary: bool = False,           # a head on the last stage but one, too
     heads: int = 1,                    # 2 for CLAN
     decoders: int = 1,                 # 2: one for each domain, as ISIA+AIM writes it
@@ -188,7 +197,7 @@ def deeplab_v2(
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
     resnet: str | None = None,         # a ResNet's form: 'torchvision', 'caffe', 'fada'; None: as `normalize`
 ) -> Generator:
-    "The papers' segmentation network, DeepLab-v2 at stride 8; or another one of `BACKBONES`."
+    "The papers' segmentation network, DeepLab-v2 at stride 8; or another one of `BACKBONES`, or on timm's."
     _require_backbone(backbone)
     _require_counts(num_classes, heads, decoders)
     encoder = _encoder(backbone, normalize, resnet)
@@ -213,7 +222,7 @@ def deeplab_v2(
 # %% ../../nbs/nets/240_generators.ipynb #first-weights
 def _first_weights(
     backbone: str,
-    weights: str | Path | None = None,  # a file, torchvision's name, 'none'; None: ImageNet's, if there are
+    weights: str | Path | None = None,  # a file, a name, 'none'; None: published ones, if there are any
     normalize: str = 'imagenet',
     resnet: str | None = None,
     **others,                           # of `deeplab_v2`: without influence
@@ -225,8 +234,8 @@ def _first_weights(
     return weights
 
 def _usual_weights(encoder: nn.Module) -> str:
-    "What an encoder begins with if nothing else is asked for: ImageNet's weights, where there are any."
-    return _IMAGENET if _IMAGENET in _published(encoder.origin) else 'none'
+    "What an encoder begins with if nothing else is asked for: its first published weights, if there are any."
+    return next(iter(_published(encoder.origin)), 'none')
 
 def _weights_of(backbone: str, normalize: str = 'imagenet', resnet: str | None = None, **others) -> str:
     "The same by the backbone's name; nothing is read."

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch, torchvision
+import huggingface_hub, torch, torchvision
 from safetensors.torch import load_file, save_file
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from ..core import InputError, _checked, writing
@@ -54,25 +55,36 @@ class _Published(NamedTuple):
     "Weights that can be fetched."
     url: str
     file: str  # their name among torch's downloads
+    hub: str = ''  # their repository on the Hugging Face Hub, whose own downloads will do, too
 
     @property
     def path(self) -> Path: return Path(torch.hub.get_dir())/'checkpoints'/self.file
 
 def _published(origin: str | None) -> dict[str, _Published]:
-    "All weights of a network of torchvision, or timm's of ImageNet, by name."
-    if origin and origin.startswith('timm/'):
-        place = f'https://huggingface.co/{origin}/resolve/main/model.safetensors'
-        weights = _Published(place, f'{Path(origin).name}.safetensors')
-        return {'DEFAULT': weights, _IMAGENET: weights}
+    "All weights of a network of torchvision or timm, by name; first those that one begins with."
+    if origin and origin.startswith('timm/'): return _published_by_timm(origin)
     known = torchvision.models.get_model_weights(origin).__members__ if origin else {}
     return {name: _Published(weights.url, Path(weights.url).name) for name, weights in known.items()}
 
+def _published_by_timm(origin: str) -> dict[str, _Published]:
+    "The weights of a network of timm, 'timm/NAME.WEIGHTS', under the names that they go by; often none."
+    name = origin.removeprefix('timm/')
+    about = get_pretrained_cfg(name)
+    if about is None or not (about.hf_hub_id or about.url): return {}
+    weights = _Published(about.url, Path(about.url or '').name)
+    if about.hf_hub_id:
+        place = f'https://huggingface.co/{about.hf_hub_id}/resolve/main/model.safetensors'
+        weights = _Published(place, f'{name}.safetensors', about.hf_hub_id)
+    names = [_IMAGENET] if about.tag.endswith('in1k') else []
+    return dict.fromkeys(filter(None, [*names, about.tag, 'DEFAULT', origin]), weights)
+
+# %% ../../nbs/nets/230_weights.ipynb #named
 def _named_weights(
     origin: str | None,  # torchvision's name of the network, or 'timm/…'
     name: str,           # such as 'DEFAULT', or in full 'DeepLabV3_ResNet101_Weights.DEFAULT'
 ) -> _Published:
     "The weights of that name; nothing is downloaded yet."
-    if '.' in name:
+    if '.' in name and not name.startswith('timm/'):
         try: url = torchvision.models.get_weight(name).url
         except (ValueError, AttributeError, KeyError) as error:
             raise InputError(f'{name!r}: neither a file nor weights of torchvision.') from error
@@ -88,6 +100,8 @@ def _named_weights(
 def _fetch(weights: _Published) -> dict[str, Tensor]:
     "The tensors of published weights, from torch's downloads or from the network."
     path = weights.path
+    there = huggingface_hub.try_to_load_from_cache(weights.hub, 'model.safetensors') if weights.hub else None
+    if isinstance(there, str) and not path.is_file(): return read_weights(there)
     if not path.is_file():
         beginning = torch.hub.HASH_REGEX.search(weights.file)
         try:
@@ -145,8 +159,8 @@ def _require_named(encoder: nn.Module, normalize: str):
                      "(AdaptSegNet, CLAN, SIM: DeepLab_resnet_pretrained_init-f81d91e8.pth), or "
                      "`weights='none'` (random), or `normalize='imagenet'` and `resnet='torchvision'`.")
 
-# %% ../../nbs/nets/230_weights.ipynb #load-encoder
-_PREFIXES = re.compile(r'^((module|model|backbone|encoder|features|Scale|feature_extractor)\.)+')
+# %% ../../nbs/nets/230_weights.ipynb #encoder-weights
+_PREFIXES = re.compile(r'^((module|model|backbone|encoder|features|Scale|feature_extractor|net)\.)+')
 _HEADS = ('fc.', 'classifier.', 'aux_classifier.', 'heads.', 'auxiliary.', 'layer5.', 'layer6.')
 
 def _encoder_weights(
@@ -162,9 +176,12 @@ def _encoder_weights(
         named = _named_weights(origin, str(weights))
         if normalize is not None: _require_named(encoder, normalize)
         state = _fetch(named)
-    state = {_PREFIXES.sub('', name): value for name, value in state.items()}
+    own = encoder.state_dict()
+    places = {_PREFIXES.sub('', name): name for name in own}  # an encoder's names may begin with these, too
+    bare = {_PREFIXES.sub('', name): value for name, value in state.items()}
+    state = {places.get(name, name): value for name, value in bare.items()}
     if convert is not None: state = convert(state)
-    own, seen = encoder.state_dict(), _pixels(state)
+    seen = _pixels(state)
     wanted = {name: value for name, value in own.items() if not name.endswith('num_batches_tracked')}
     coverage = _coverage(state, wanted)
     if coverage.share < 0.95:
@@ -178,10 +195,11 @@ def _encoder_weights(
     unexpected = [name for name in coverage.unexpected if name not in own and not name.startswith(_HEADS)]
     return fitting, coverage._replace(unexpected=unexpected)
 
+# %% ../../nbs/nets/230_weights.ipynb #load-encoder
 @_checked
 def load_encoder(
     encoder: nn.Module,   # filled in place
-    weights: str | Path,  # a file in torchvision's layout, or a torchvision weights name (downloads)
+    weights: str | Path,  # a file in torchvision's or timm's layout, or a name (downloads)
     normalize: str | None = None,  # how its images are normalised, to notice weights of the other kind
 ) -> _Coverage:            # `unexpected` without what belongs to heads
     "Fill an encoder; less than 95 % of its tensors filled is an `InputError`."
