@@ -129,9 +129,9 @@ class _TrainingOptions:
 
     def of(self, task: str) -> dict:
         "The arguments of `experiment` and `table`."
-        from udalit.data.tasks import DRAWN
+        from udalit.data.tasks import _is_drawn
         backbone = self.backbone
-        if backbone is None: backbone = 'small' if task in DRAWN else 'resnet101'
+        if backbone is None: backbone = 'small' if _is_drawn(task) else 'resnet101'
         scales = self.test_scales and _parse_scales(self.test_scales, '--test-scales')
         sizes = dict(size=_parse_size(self.size), window=_parse_size(self.window, '--window'))
         parsed = sizes | dict(test_scales=scales, test_flip=self.test_flip or None,
@@ -140,7 +140,8 @@ class _TrainingOptions:
 
     def of_classes(self, task: str) -> str:
         "The task's name in that of a folder: with fewer classes it is another one."
-        return f'{task}-{self.classes}-classes' if self.classes else task
+        from udalit.data.tasks import _as_folder
+        return f'{_as_folder(task)}-{self.classes}-classes' if self.classes else _as_folder(task)
 
 # %% ../nbs/850_cli.ipynb #training-note
 @patch
@@ -197,7 +198,9 @@ class _PaperOptions:
 
 _PAPERS = 'all', 'clan', 'fada', 'sim', 'isia-aim', 'pixintrada'
 
-def _is_of_papers(what: str) -> bool: return ':' in what or what in _PAPERS
+def _with_dials(task: str) -> bool: return task.startswith('streets:')
+
+def _is_of_papers(what: str) -> bool: return ':' in what and not _with_dials(what) or what in _PAPERS
 
 # %% ../nbs/850_cli.ipynb #method-names
 _METHODS = {
@@ -280,6 +283,8 @@ def _methods(
 def _tasks():
     "List the tasks and the folders that they read."
     _print_words(_TASKS, 'task', 'from what to what; folders in --data ROOT')
+    print('\nstreets:noise=0,blur=0.5 turns down what differs in streets, each 0 to 1: '
+          'colour, texture, layout, frequency, noise, blur.')
 
 def _print_words(words: dict[str, str], *head: str):
     "Names and what they are; in a terminal below a head, in a pipe without one."
@@ -650,6 +655,7 @@ def _require_known(given: dict):
     for kind, names in dict(task=_TASKS, what=_TASKS, method=_METHODS).items():
         name = given.get(kind)
         if name is None or name in names or kind == 'method' and given.get('import_'): continue
+        if kind != 'method' and _with_dials(name): continue
         if kind == 'what' and _is_of_papers(name): continue
         raise InputError(f'no {"method" if kind == "method" else "task"} "{name}".{_there_are(name, names)}')
 

@@ -23,6 +23,7 @@ from .datasets import _miss, _object, _picture_sizes, _require_described, _searc
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
 from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
+from ..worlds.shift import Shift, _parse_shift
 from ..worlds.written import ensure_aerial, ensure_streets, _ensure_game
 
 # %% ../../nbs/data/180_tasks.ipynb #task
@@ -324,12 +325,30 @@ def _require_drawable(world: Path, size: tuple[int, int], images: int):
     _require_memory(70*pixels, what, 'Give a smaller `size`.')
     _require_space(world, images*pixels)
 
+# %% ../../nbs/data/180_tasks.ipynb #named
+def _world_of(name: str) -> tuple[str, Shift]:
+    "'streets:noise=0' → 'streets', and the shift of its target."
+    plain, colon, dials = name.partition(':')
+    return (plain, _parse_shift(dials)) if colon and plain == 'streets' else (name, Shift())
+
+def _named(plain: str, shift: Shift) -> str:
+    "The one name of a task with that shift."
+    return plain if shift == Shift() else f'{plain}:{shift}'
+
+def _as_named(name: str) -> str:
+    "The same task's one name."
+    return _named(*_world_of(name))
+
+def _as_folder(name: str) -> str:
+    "A task's name in that of a folder."
+    return _as_named(name).replace(':', '-').replace(',', '-').replace('=', '')
+
 # %% ../../nbs/data/180_tasks.ipynb #streets
 def _drawn(name: str, read: Callable, ensure: Callable, data, size, train, test) -> Task:
     "The task `name`, drawn by `ensure` into a folder of its own and size, and read by `read`."
     if data is None:
         raise InputError(f'{name} needs a folder to draw into: give `data=ROOT` (it is made if missing).')
-    world = Path(data)/f'{name}-{size[0]}x{size[1]}'
+    world = Path(data)/f'{_as_folder(name)}-{size[0]}x{size[1]}'
     if not world.exists(): _require_drawable(world, size, sum(train) + test)
     world = ensure(world, size=size, train=train, test=test)
     return _as_drawn(read(world), name, size)
@@ -346,9 +365,11 @@ def streets(
     size: tuple[int, int] = (192, 96),    # (width, height) drawn
     train: tuple[int, int] = (400, 400),  # source and target images
     test: int = 100,                      # test images
+    shift: Shift = Shift(),               # how far, and in what, the target is from the source
 ) -> Task:
     "The drawn game → the drawn reality, 19 classes."
-    return _drawn('streets', _gta5_cityscapes, ensure_streets, data, tuple(size), train, test)
+    ensure = partial(ensure_streets, shift=shift)
+    return _drawn(_named('streets', shift), _gta5_cityscapes, ensure, data, tuple(size), train, test)
 
 # %% ../../nbs/data/180_tasks.ipynb #aerial
 def _aerial(
@@ -414,14 +435,18 @@ def _sizes_without_data(name: str) -> tuple | None:
     "(width, height) of source and target on a task; None: as the user's own images are."
     if name in _SIZES: return _SIZES[name]
     if name == 'folders': return None
-    size = inspect.signature(TASKS[name][1]).parameters.get('size')
+    size = inspect.signature(TASKS[_world_of(name)[0]][1]).parameters.get('size')
     return (size.default, size.default) if size else (_TILE, _TILE)
 
 # %% ../../nbs/data/180_tasks.ipynb #drawn-folder
 def _drawn_folder(name: str, data: str | Path, size: tuple[int, int] | None) -> tuple[Path, tuple[int, int]]:
     "Where a world is drawn, and at which size."
-    width, height = size or inspect.signature(TASKS[name][1]).parameters['size'].default
-    return Path(data)/f'{name}-{width}x{height}', (width, height)
+    width, height = size or _sizes_without_data(name)[0]
+    return Path(data)/f'{_as_folder(name)}-{width}x{height}', (width, height)
+
+def _is_drawn(task) -> bool:
+    "Is a task, by its name, a world that is drawn where it is missing?"
+    return isinstance(task, str) and _world_of(task)[0] in DRAWN
 
 def _find_drawn(name: str, data: str | Path, size: tuple[int, int] | None) -> Task:
     "A drawn world as it is, however many images it has."
@@ -429,12 +454,12 @@ def _find_drawn(name: str, data: str | Path, size: tuple[int, int] | None) -> Ta
     if not world.is_dir():
         raise InputError(f'{world}: no such folder, and nothing is drawn here. Give `data=ROOT`, the folder '
                          f'that {name} were drawn into.')
-    read = dict(streets=_gta5_cityscapes, aerial=_own_folders)[name]
-    return _as_drawn(read(world), name, size)
+    read = dict(streets=_gta5_cityscapes, aerial=_own_folders)[_world_of(name)[0]]
+    return _as_drawn(read(world), _as_named(name), size)
 
 def _require_task(name: str):
     "An `InputError` unless there is a task of that name."
-    if name not in TASKS: raise InputError(f'no task "{name}".{_there_are(name, TASKS)}')
+    if _world_of(name)[0] not in TASKS: raise InputError(f'no task "{name}".{_there_are(name, TASKS)}')
 
 def _in_parts(
     task: Task,
@@ -477,8 +502,10 @@ def _of_folders(name: str, given: dict, allow_unseen: bool, scale: float | None)
 
 def _open_task(name, data, size, draw, drawn, own: dict) -> Task:
     "The task of that name with all its classes; arguments as for `find_task`."
-    open_task = partial(TASKS[name][1], **own)
-    if name in DRAWN or name in _DRAWN_IN_PART:
+    plain, shift = _world_of(name)
+    if shift != Shift(): own = own | dict(shift=shift)
+    open_task = partial(TASKS[plain][1], **own)
+    if plain in DRAWN or name in _DRAWN_IN_PART:
         if size is not None: open_task = partial(open_task, size=size)
         if name in _DRAWN_IN_PART: return open_task(data, drawn=drawn, draw=draw)
         return open_task(data) if draw else _find_drawn(name, data, size)
@@ -489,7 +516,7 @@ def _open_task(name, data, size, draw, drawn, own: dict) -> Task:
 # %% ../../nbs/data/180_tasks.ipynb #find-task
 @_checked(classes=(2, 254), window=(32, 2**14), overlap=(0, .5), scale=(.001, 1000))
 def find_task(
-    name: str,                            # one of `TASKS`
+    name: str,                            # one of `TASKS`; streets also with dials, 'streets:noise=0,blur=.5'
     data: str | Path | None = None,       # ROOT, which holds one folder per data set
     size: tuple[int, int] | None = None,  # (width, height) of both domains; None: the task's own
     draw: bool = True,                    # False: a drawn world that is not there is an error

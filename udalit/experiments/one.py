@@ -23,7 +23,8 @@ from ..core import _require_space, _tensors_digest, write_json, write_text
 from ..data.datasets import Scenes, check, fingerprint, folders, _places, _require_seen, subset
 from ..data.doctor import _differ
 from ..data.prepared import _open_prepared
-from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _drawn_folder, find_task, _in_parts, _views
+from ..data.tasks import Task, _as_named, _DRAWN_IN_PART, _drawn_folder, find_task, _in_parts, _is_drawn
+from ..data.tasks import _views
 from ..data.tasks import _with_classes
 from ..evaluation.evaluate import evaluate, _evaluate, predictions
 from ..evaluation.metrics import Scores
@@ -264,7 +265,7 @@ def _require_asked(
     "An `InputError` if `out` may not be written, or holds another run, as far as its record tells."
     _require_free(out)
     if (out/'results.csv').exists(): read_results(out/'results.csv')  # a broken one shows now, not at the end
-    drawn = not isinstance(task, Task) and task in DRAWN and data is not None
+    drawn = _is_drawn(task) and data is not None
     world, new = None, False
     if drawn:
         world, size = _drawn_folder(task, data, size)
@@ -272,7 +273,7 @@ def _require_asked(
         if out/'data' not in world.parents: _require_apart('out', out, [world])
     if not (out/'settings.json').exists(): return
     there = open_run(out).about
-    asked = asked | dict(task=task.name if isinstance(task, Task) else task)
+    asked = asked | dict(task=task.name if isinstance(task, Task) else _as_named(task))
     if size is not None: asked['target_size'] = size
     if new: asked['settings'] = asdict(settings)
     known = {key: there.get(key) for key in asked}
@@ -310,7 +311,7 @@ def _prepare(
     asked = dict(method=method.title, seed=seed, precision=options.precision)
     if out is not None: _require_asked(Path(out), task, data, size, asked, settings)
     found = partial(find_task, data=data, size=size, drawn=drawn, **own or {})
-    late = isinstance(task, Task) or task in (*DRAWN, *_DRAWN_IN_PART)
+    late = isinstance(task, Task) or _is_drawn(task) or task in _DRAWN_IN_PART
     if not late: task = found(task)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
     if not isinstance(task, Task): task = found(task)
@@ -408,7 +409,7 @@ def experiment(
 ) -> list[dict]:                          # rows of results; none in the other processes of several
     "Check, build, fit, evaluate, show."
     out, options = Path(out), options if _is_main() else replace(options, progress=False)
-    data = out/'data' if data is None and task in DRAWN else data
+    data = out/'data' if data is None and _is_drawn(task) else data
     if isinstance(task, Task) and skip: raise InputError('`skip` is for `find_task`, which made the task.')
     parts = dict(window=window, scale=scale, overlap=overlap)
     if isinstance(task, Task): task = _in_parts(task, **parts)

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 
 from ..core import InputError, _aligned, _checked, digest, read_json, _terminal_width, _there_are
 from ..core import write_json, write_text
-from ..data.tasks import DRAWN, _require_task
+from ..data.tasks import _as_folder, _is_drawn, _require_task
 from ..evaluation.results import _checkpoint_text, _class_column, _Html, read_results
 from ..evaluation.profile import _noise_pair, profile, _train_once
 from .tables import folder_name, _seed_list, table
@@ -206,7 +206,7 @@ def _need(table: PaperTable, row: _Part, column: _Part, asked: dict) -> _Need | 
     text = _with_changes(' '.join(filter(None, [run, row.changes, column.changes])), asked.get('changes', ''))
     text = _as_on(text, task, asked.get('task'))
     task, backbone = asked.get('task') or task, asked.get('backbone') or backbone
-    if asked.get('task') in DRAWN and not asked.get('backbone'): backbone = 'small'
+    if _is_drawn(asked.get('task')) and not asked.get('backbone'): backbone = 'small'
     stage = _of('stage', column, row, table.common) or find_method(text).segmenting[-1].name
     scales, flip, classes = (_of(name, column, row, table.common) for name in ('scales', 'flip', 'classes'))
     if asked.get('task'): classes = None
@@ -300,7 +300,7 @@ def _with_nam(filled: _Filled) -> _Filled:
 # %% ../../nbs/experiments/820_published.ipynb #costs
 def _size_on(task: str | None, size: tuple[int, int] | None = None) -> tuple[int, int]:
     "(width, height) of the images of a task, None for a table's own; or the one that is asked for."
-    return size or ((192, 96) if task in DRAWN else (1024, 512))
+    return size or ((192, 96) if _is_drawn(task) else (1024, 512))
 
 _PROFILE = dict(parameters=int, macs=int, images_per_second=float, memory=int | None, size=tuple[int, int],
                 device=str, precision=str)
@@ -438,9 +438,9 @@ def _table_csv(filled: _Filled, needs: dict[tuple[int, int], _Need]) -> str:
 def _folder_of(place: tuple, out: Path) -> Path:
     "The folder of all runs of a (task, backbone, classes)."
     task, backbone, classes = place
-    usual = 'small' if task in DRAWN else 'resnet101'
+    usual = 'small' if _is_drawn(task) else 'resnet101'
     named = [backbone.replace('/', '-')]*(backbone != usual)  # timm/resnet26d
-    parts = [task, *named] + [f'{classes}-classes']*(classes is not None)
+    parts = [_as_folder(task), *named] + [f'{classes}-classes']*(classes is not None)
     return out/f'table-{"-".join(parts)}'
 
 def _filled(table: PaperTable, needs: dict, out: Path, task: str | None = None) -> _Filled:

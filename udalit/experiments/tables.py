@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from ..core import InputError, _checked, digest, _is_main, _require_apart, _require_name
 from ..core import _require_no_run
-from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, find_task
+from ..data.tasks import Task, _DRAWN_IN_PART, find_task, _is_drawn
 from ..evaluation.results import read_results, write_results
 from .one import experiment, _prepare
 from ..methods.catalogue import find_method, outline_of, settings_for
@@ -98,10 +98,10 @@ def table(
     _require_no_run('out', out)
     for method, seed, folder in runs: _require_free(folder)
     if (out/'results.csv').exists(): read_results(out/'results.csv')  # else it is somebody else's
-    if task in DRAWN: data = data or out/'data'
+    if _is_drawn(task): data = data or out/'data'
     which = dict(bands=bands, allow_unseen=allow_unseen, skip=skip, span=span, drawn=out/'data')
     found = partial(find_task, data=data, size=size, window=window, scale=scale, overlap=overlap, **which)
-    if not isinstance(task, Task) and task not in (*DRAWN, *_DRAWN_IN_PART): task = found(task)
+    if not (isinstance(task, Task) or _is_drawn(task) or task in _DRAWN_IN_PART): task = found(task)
     for method in methods:
         _first_weights(backbone, weights, **settings_for(backbone, method, **changes).of_network())
     if not isinstance(task, Task): task = found(task)

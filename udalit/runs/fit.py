@@ -116,7 +116,8 @@ def _fitted(network: nn.Module, task: Task) -> Task:
 def _read_places(task: Task, own: Path) -> list[str]:
     "The folders that a task's images come from; without those of a world that was drawn in `own`."
     places, drawn = _places(*task.parts().values()), (*DRAWN, *_DRAWN_IN_PART)
-    return [place for place in places if task.name not in drawn or own not in Path(place).parents]
+    is_drawn = task.name.partition(':')[0] in drawn
+    return [place for place in places if not is_drawn or own not in Path(place).parents]
 
 def _require_place(out: str | Path, task: Task, method: Method):
     "An `InputError` unless `out` may be written into."
