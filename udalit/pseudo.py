@@ -23,6 +23,7 @@ from torchvision import tv_tensors
 from .core import InputError, _checked, _progress_bar, read_json, write_json, writing, _shown
 from .data.datasets import subset
 from .data.loaders import test_loader
+from .data.transforms import resize_label
 from .data.windows import _Windows
 from .files import _path_of, _require_names
 from .labels import IGNORE
@@ -478,6 +479,48 @@ class PseudoLabelled(Dataset):
         maps = kept, stored.levels.copy()
         label, confidence = (tv_tensors.Mask(torch.from_numpy(array)) for array in maps)
         return sample | dict(label=label, confidence=confidence)
+
+# %% ../nbs/410_pseudo.ipynb #revealed
+def _spread(
+    count: int,  # N ≤ total
+    total: int,
+) -> list[int]:
+    "N of the numbers below `total`, evenly apart: of a drive's pictures not those of one street."
+    return [(2*i + 1)*total//(2*count) for i in range(count)]
+
+class _Revealed(Dataset):
+    "`dataset` with the true labels of a few images; the others keep their labels, or every pixel is ignored."
+    labelled = True
+
+    def __init__(self,
+        dataset: Dataset,   # unlabelled, or `PseudoLabelled`
+        truth: Dataset,     # the same images with their labels
+        names: list[str],   # of those whose labels may be seen
+    ):
+        self.dataset, self.truth = dataset, truth
+        self.space, self.names, self.name = dataset.space, dataset.names, getattr(dataset, 'name', 'target')
+        wanted, places = set(names), {name: i for i, name in enumerate(truth.names)}
+        self.few = {i: places[name] for i, name in enumerate(self.names) if name in wanted}
+
+    def __len__(self): return len(self.dataset)
+
+    def true_label(self, i: int) -> Tensor:  # (h, w)
+        "The i-th image's true label; of files nothing else is read."
+        truth, place = self.truth, self.few[i]
+        if hasattr(truth, 'read_label'): return torch.from_numpy(truth.read_label(place))
+        return truth[place]['label']
+
+    def __getitem__(self, i):
+        sample = self.dataset[i]
+        own, size = sample.get('label'), sample['image'].shape[-2:]
+        if i not in self.few:
+            label = torch.full(size, IGNORE, dtype=torch.uint8) if own is None else own
+            return sample | dict(label=tv_tensors.Mask(label))
+        label = self.true_label(i)
+        if own is not None: label = resize_label(label, own.shape[::-1])
+        sample = sample | dict(label=tv_tensors.Mask(label))
+        if 'confidence' not in sample: return sample
+        return sample | dict(confidence=torch.full_like(sample['confidence'], 255))
 
 # %% ../nbs/410_pseudo.ipynb #split-set
 def _require_thresholds(labels: dict, num_classes: int):

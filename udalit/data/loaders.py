@@ -113,6 +113,21 @@ class _RareClasses:
         which = (torch.rand(count, generator=generator)*numbers).long()
         return self.images_of[which, classes]
 
+# %% ../../nbs/data/130_loaders.ipynb #half
+class _HalfOf:
+    "An order of samples in which every other one is of a few; in between, all in random order."
+    def __init__(self,
+        few: list[int],  # their indices
+    ):
+        self.few = torch.tensor(few)
+
+    def __call__(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        "`count` indices of samples."
+        order = torch.randperm(count, generator=generator)
+        drawn = torch.randint(len(self.few), (count//2,), generator=generator)
+        order[1::2] = self.few[drawn]
+        return order
+
 # %% ../../nbs/data/130_loaders.ipynb #positions
 class _Positions(Sampler):
     "Batches of positions without end."

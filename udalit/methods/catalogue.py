@@ -53,7 +53,8 @@ def _parse_value(text: str) -> tuple[str, object]:
 
 # %% ../../nbs/methods/590_catalogue.ipynb #parse-changes
 _SPELT = {'--without': 'without', '--with': 'including', '--set': 'set', '--inter': 'inter',
-          '--translated': 'translated', '--fidelity': 'fidelity', '--after': 'after'}
+          '--translated': 'translated', '--fidelity': 'fidelity', '--after': 'after',
+          '--target-labels': 'target_labels'}
 
 def _parse_changes(text: str) -> tuple[str, dict]:
     "'clan --without weights,local' → ('clan', {'without': ['weights', 'local']})."
@@ -69,6 +70,7 @@ def _parse_changes(text: str) -> tuple[str, dict]:
         kind = _SPELT[option]
         if kind == 'set': changes[kind] = changes.get(kind, {}) | dict(map(_parse_value, _parse_list(value)))
         elif kind in ('without', 'including'): changes[kind] = changes.get(kind, []) + _parse_list(value)
+        elif kind == 'target_labels': changes |= dict([_parse_value(f'{kind}={value}')])
         else: changes[kind] = value
     return name, changes
 
@@ -76,7 +78,7 @@ def _parse_changes(text: str) -> tuple[str, dict]:
 @_checked
 def find_method(
     name: str | Method,  # of `METHODS`, also changed, 'clan --without weights'; or one of your own
-    **changes,           # of `change`: without, including, set, fidelity, inter, translated, after
+    **changes,           # of `change`: without, including, set, fidelity, inter, translated, after, …
 ) -> Method:
     "The method of that name, changed; an `InputError` lists those there are."
     if isinstance(name, Method): return change(name, **changes)

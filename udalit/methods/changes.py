@@ -11,7 +11,8 @@ from dataclasses import fields, replace
 
 from ..core import InputError, _checked
 from ..losses.terms import TERMS, _require_declared
-from .plans import Method, Restyle, Take, Train, _available, _parse_entry
+from .plans import Method, PseudoLabel, Restyle, Reveal, Take, Train
+from .plans import _available, _parse_entry
 from .settings import _require_settings
 
 # %% ../../nbs/methods/500_changes.ipynb #terms-of
@@ -197,6 +198,29 @@ def from_run(
     learns = any(stage.source == 'restyled' for stage in method.segmenting)
     return method if learns else _untranslated(method)  # nobody would look at what was painted
 
+# %% ../../nbs/methods/500_changes.ipynb #reveal-labels
+def _reveals(method: Method, stage, count: int) -> Reveal | None:
+    "The stage that lets a training stage see labels; None if that sees no target, or a part of it."
+    if not isinstance(stage, Train) or stage.network != 'segmentation': return None
+    if stage.target == 'unlabelled': return Reveal('labelled', count)
+    if isinstance(method.stage(stage.target), PseudoLabel):
+        return Reveal(f'{stage.target}-labelled', count, stage.target)
+
+def _reveal_labels(method: Method, count: int) -> Method:
+    "The method with the true labels of `count` target images."
+    stages = []
+    for stage in method.stages:
+        reveal = _reveals(method, stage, count)
+        if reveal is not None:
+            if reveal not in stages: stages.append(reveal)
+            more = () if 'seg_target' in _terms_of(method, stage.name) else ('seg_target',)
+            stage = replace(stage, target=reveal.name, terms=(*stage.terms, *more))
+        stages.append(stage)
+    if tuple(stages) == method.stages:
+        raise InputError(f'{method.title} has no stage that sees target images, or it sees a part of them: '
+                         'leave out `target_labels`.')
+    return _changed(method, 'target-labels', str(count), stages=tuple(stages))
+
 # %% ../../nbs/methods/500_changes.ipynb #begin-after
 _SEG = 'seg', 'seg_aux'
 
@@ -261,6 +285,7 @@ def change(
     inter: str | None = None,         # a finished run, or stage of one, in place of the first training stage
     translated: str | None = None,    # a folder of translated source images; None: a CycleGAN paints them
     after: str | None = None,         # 'source', trained on alone before all else, or a finished run
+    target_labels: int | None = None,  # true labels of so many target images may be seen
 ) -> Method:
     "The method with these changes."
     method = with_fidelity(method, fidelity)
@@ -268,6 +293,7 @@ def change(
     for name in _list(without): method = remove_term(method, name)
     if translated is not None: method = _from_folder(method, translated)
     for entry in _list(including): method = include_term(method, entry)
+    if target_labels is not None: method = _reveal_labels(method, target_labels)
     if after is not None: method = begin_after(method, after)
     for place, value in (set or {}).items(): method = set_value(method, place, value)
     return method

@@ -18,7 +18,8 @@ from ..data.datasets import Scenes, fingerprint
 from ..data.tasks import Task
 from ..labels import LabelSpace
 from ..losses.terms import Setup, Term
-from ..methods.plans import Method, Restyle, Take, Train, _stage_inputs, stage_settings, _stage_terms
+from ..methods.plans import Method, Restyle, Reveal, Take, Train
+from ..methods.plans import _stage_inputs, stage_settings, _stage_terms
 from ..methods.settings import Settings
 from ..nets.weights import read_weights
 from ..restyle import _translated_images
@@ -170,6 +171,7 @@ def _label_record(stage, request: _Request) -> dict:
     "What makes a stage that labels, splits or ranks the target."
     own = {f.name: getattr(stage, f.name) for f in fields(stage) if f.name not in _ROLES}
     data = dict(unlabelled=request.data('unlabelled'))
+    if isinstance(stage, Reveal): data['oracle'] = request.data('oracle')
     return dict(kind=type(stage).__name__, data=data, space=request.space) | own
 
 def _restyle_record(stage: Restyle, request: _Request) -> dict:

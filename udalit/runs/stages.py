@@ -25,12 +25,13 @@ from ..core import InputError, _rng_state, _set_rng_state
 from ..core import derive, read_json, seed_everything
 from ..core import write_json, writing
 from ..data.datasets import _classes_present, _class_pixels, subset
-from ..data.loaders import _ClassBalanced, _RareClasses, endless_loader, _shuffled, test_loader
+from ..data.loaders import _ClassBalanced, _HalfOf, _RareClasses, _shuffled
+from ..data.loaders import endless_loader, test_loader
 from ..data.tasks import Task
 from ..data.windows import _Windows
 from ..data.transforms import Preprocess, preprocess
 from ..losses.terms import Setup
-from ..methods.plans import Method, PseudoLabel, Rank, Restyle, Split, Take, Train
+from ..methods.plans import Method, PseudoLabel, Rank, Restyle, Reveal, Split, Take, Train
 from ..methods.plans import build_terms, stage_settings
 from ..methods.settings import Settings
 from ..options import RunOptions
@@ -39,7 +40,8 @@ from ..nets.weights import load_generator, save_generator
 from ..nets.translators import Translator
 from ..labels import colorize
 from ..predict import _evaluating, _label_map, mean_entropy
-from ..pseudo import PseudoLabelled, _read_manifest, easy_and_hard, label_set, split_set
+from ..pseudo import PseudoLabelled, _read_manifest, _Revealed, _spread
+from ..pseudo import easy_and_hard, label_set, split_set
 from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScenes
 from .checkpoints import _continue_terms, _forget_after, _load_checkpoint, _read_scores
 from .checkpoints import _save_checkpoint, _save_terms, _snapshot, _stoppable
@@ -90,6 +92,7 @@ def _labelled_images(context: _StageContext, which: str, views: tuple[str, ...] 
     if which in ('source', 'oracle'): return context.task.labelled(which)
     stage, folder = context.find(which), context.run.stage(which)
     if isinstance(stage, Restyle): return _translated_source(context, stage, views)
+    if isinstance(stage, Reveal): return _revealed_target(context, stage)
     if not isinstance(stage, Rank): return PseudoLabelled(context.task.target, folder)
     return _part(context, stage, 'easy', PseudoLabelled(context.task.target, context.run.stage(stage.labels)))
 
@@ -99,6 +102,13 @@ def _translated_source(context: _StageContext, stage: Restyle, views: tuple[str,
     if not stage.folder and 'original' not in views: return restyled(folder, context.task.space)
     images = _translated_images(stage.folder or folder/'images', source)
     return _TranslatedScenes(source, images, 'original' in views)
+
+def _revealed_target(context: _StageContext, stage: Reveal) -> Dataset:
+    "The target's images with the true labels of a few, and the labels of a stage, if any, of the others."
+    names = read_json(context.run.stage(stage.name)/'revealed.json', dict(images=list[str]))['images']
+    target = context.task.target
+    if stage.labels is not None: target = PseudoLabelled(target, context.run.stage(stage.labels))
+    return _Revealed(target, context.task.oracle(), names)
 
 def _target_images(context: _StageContext, which: str) -> Dataset:
     "'unlabelled', or those of a stage with its labels; of a ranking the hard ones, without."
@@ -178,7 +188,9 @@ def _batch_pairs(
         size = task.source_size if of_source else task.target_size
         source = stream('source', labelled, size, scale, order)
     if stage.target is not None:
-        target = stream('target', _target_images(context, stage.target), task.target_size)
+        images = _target_images(context, stage.target)
+        order = _HalfOf([*images.few]) if isinstance(images, _Revealed) else _shuffled
+        target = stream('target', images, task.target_size, order=order)
     return zip(source, target)
 
 # %% ../../nbs/runs/650_stages.ipynb #stage-trainer
@@ -444,6 +456,30 @@ def _rank_stage(stage: Rank, context: _StageContext):
     said = f'{len(easy)} easy images, {len(hard)} hard ones'
     _finish_stage(stage, context, said, easy=len(easy), hard=len(hard))
 
+# %% ../../nbs/runs/650_stages.ipynb #reveal-stage
+def _require_revealable(stage: Reveal, task: Task):
+    "An `InputError` unless the target has as many images, and each of them a label."
+    total, known = len(task.target), set(task.oracle().names)
+    if stage.count > total:
+        raise InputError(f'stage "{stage.name}" is to see the labels of {stage.count} target images: '
+                         f'the task {task.name} has {total}.')
+    lacking = [name for name in _revealed_names(stage, task) if name not in known]
+    if lacking:
+        raise InputError(f'stage "{stage.name}": the target image {lacking[0]} has no label '
+                         f'({len(lacking)} of {stage.count} have none).')
+
+def _revealed_names(stage: Reveal, task: Task) -> list[str]:
+    "Names of the images whose labels may be seen."
+    return [task.target.names[i] for i in _spread(stage.count, len(task.target))]
+
+def _reveal_stage(stage: Reveal, context: _StageContext):
+    "Note the names of the target images whose labels may be seen."
+    if not context.is_main: return
+    names = _revealed_names(stage, context.task)
+    write_json(context.run.stage(stage.name)/'revealed.json', dict(images=names))
+    said = f'the labels of {len(names)} of {len(context.task.target)} target images'
+    _finish_stage(stage, context, said, images=len(names))
+
 # %% ../../nbs/runs/650_stages.ipynb #require-taken
 def _require_taken(stage: Take, task: Task, network: nn.Module):
     "An `InputError` unless there is a finished network that knows the task's classes, or fits the run's."
@@ -513,4 +549,4 @@ def _require_translated(
 
 # %% ../../nbs/runs/650_stages.ipynb #stages
 _STAGES = {Train: _train_stage, PseudoLabel: _pseudo_stage, Split: _split_stage, Rank: _rank_stage,
-          Take: _take_stage, Restyle: _restyle_stage}
+          Reveal: _reveal_stage, Take: _take_stage, Restyle: _restyle_stage}
