@@ -22,7 +22,10 @@ from site_checks import Page, problems_of
 
 OUT = ROOT/'_docs'
 SITE = HERE/'site'
+IN_PROSE = re.compile(r'(<pre[^>]*>)?<code>([^<]{1,24})</code>')  # short code, which stays on one line
 SCOPE = re.compile(r' scope="[a-z]*"')
+EQUATIONS = re.compile(r'\$\$(.*?)\$\$', re.S)
+DISPLAYED = re.compile(r'<math display="block".*?</math>', re.S)
 LINK = re.compile(r'(?<= )(href|src)="([^"]*)"')
 
 # A notebook as markdown
@@ -35,13 +38,18 @@ def output(out, target, options):
     "One stored output as markdown; a picture becomes the file `target`."
     if out['output_type'] == 'stream':
         text = ''.join(out['text'])
-        return text if options.get('output') == 'asis' else fenced(text, '{.output}')
+        return text if options.get('output') == 'asis' else printed(text)
     data = {k: ''.join(v) if isinstance(v, list) else v for k,v in out.get('data', {}).items()}
     for kind,ext in PICTURES.items():
         if kind in data: return picture(data[kind], target.with_suffix('.'+ext), yaml.safe_load(options['fig-alt']))
     if 'text/html' in data: return fenced(f'<div class="output">{data["text/html"]}</div>', '{=html}')
     if 'text/markdown' in data: return '\n\n'+data['text/markdown']+'\n\n'
-    return fenced(data.get('text/plain', ''), '{.output}') if data.get('text/plain') else ''
+    return printed(data['text/plain']) if data.get('text/plain') else ''
+
+def printed(text):
+    "What a cell printed. Its lines may wrap, unless a long one has columns."
+    columns = any(len(line) > 40 and re.search(r'^\||\S {2,}\S', line) for line in text.splitlines())
+    return fenced(text, '{.output}' if columns else '{.output .wraps}')
 
 def picture(data, target, alt):
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +65,8 @@ def code(cell, folder):
     shown = fenced(source, '{.python}') if source and options.get('echo') != 'false' else ''
     if shown and 'code-fold' in options:
         summary = options.get('code-summary', 'Code').strip('"')
-        shown = f'\n\n<details open><summary>{summary}</summary>{shown}</details>\n\n'
+        opened = ' open' if options['code-fold'] == 'show' else ''
+        shown = f'\n\n<details{opened}><summary>{summary}</summary>{shown}</details>\n\n'
     if options.get('output') == 'false': return [shown]
     return [shown, *(output(out, folder/f'{cell["id"]}-{i}.x', options) for i,out in enumerate(cell['outputs']))]
 
@@ -70,9 +79,15 @@ def markdown(page, target):
     for cell in read(PROC/page)['cells']:
         source = source_of(cell)
         if cell['cell_type'] == 'code': body += code(cell, target.parent/f'{target.stem}_files')
-        elif cell['cell_type'] == 'markdown': body.append(source)
+        elif cell['cell_type'] == 'markdown': body.append(EQUATIONS.sub(apart, source))
         elif source.lstrip().startswith('---'): meta |= yaml.safe_load(source.strip().strip('-')) or {}
     return meta,'\n\n'.join(body)
+
+def apart(equations):
+    "Equations side by side, each on its own: a narrow page puts them below one another."
+    parts = equations[1].split(r'\qquad')
+    if any(part.count('{') != part.count('}') or r'\begin' in part for part in parts): return equations[0]
+    return ' '.join(f'$${part.strip()}$$' for part in parts)
 
 # Pages
 
@@ -88,8 +103,8 @@ def to_html(text, target, **variables):
 
 def named(meta, page, cfg):
     "What a page is called: in menus, above its text, in a browser's tab and in the search; and a sentence about it."
-    summary = html.escape(plain(str(meta.get('description', ''))))
-    title = plain(str(meta.get('title', page.stem)))
+    title,summary = (plain(str(meta.get(key, ''))).replace("'", '’') for key in ('title', 'description'))
+    title,summary = title or page.stem, html.escape(summary)
     if page.name == 'index.ipynb':
         tab = f'{cfg.title}: {cfg.description.split(":")[0]}'
         return dict(title=title, listed='Overview', pagetitle=tab, found=cfg.title, summary=summary)
@@ -98,13 +113,18 @@ def named(meta, page, cfg):
 
 def finish(target):
     """Without the anchors that pandoc puts on lines of code, and without table heads that say nothing; with a box
-    for each displayed equation to scroll in."""
+    for each displayed equation to scroll in, and one for equations side by side."""
     text = target.read_text(encoding='utf-8')
     text = re.sub(r'<a href="#cb[\d-]+" aria-hidden="true" tabindex="-1"></a>', '', text)
     text = re.sub(r'<th( [^>]*)?></th>', lambda m: f'<td{SCOPE.sub("", m[1] or "")}></td>', text)
+    text = IN_PROSE.sub(lambda m: m[0] if m[1] else f'<code class="short">{m[2]}</code>', text)
     text = text.replace('<mo>&#8289;</mo></mrow><mi>', '<mo>&#8289;</mo></mrow><mspace width="0.17em"/><mi>')
-    text = re.sub(r'<math display="block".*?</math>', r'<span class="equation">\g<0></span>', text, flags=re.S)
+    text = re.sub(rf'(?:{DISPLAYED.pattern}\s*)+', lambda m: boxed(m[0]), text, flags=re.S)
     target.write_text(text, encoding='utf-8')
+
+def boxed(equations):
+    each = DISPLAYED.sub(r'<span class="equation">\g<0></span>', equations)
+    return f'<span class="equations">{each}</span>'
 
 def localise(target, source, made, site, anchors):
     """Links of one page: notebook → page, the site's own address → relative. What has no heading of its own, such

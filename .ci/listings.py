@@ -163,8 +163,9 @@ def gallery_item(page, folder):
     name = '-'.join(page.with_suffix('.png').parts)
     (folder/name).write_bytes(base64.b64decode(data))
     meta = next(yaml.safe_load(source_of(cell).strip().strip('-')) for cell in nb['cells'] if cell['cell_type'] == 'raw')
+    title,summary = (html.escape(meta[key].replace("'", '’')) for key in ('title', 'description'))
     return (f'<li><a href="{page.as_posix()}"><img src="gallery/{name}" alt="{html.escape(yaml.safe_load(alt))}" loading="lazy">'
-            f'<strong>{html.escape(meta["title"])}</strong> {html.escape(meta["description"])}</a></li>\n')
+            f'<strong>{title}</strong> {summary}</a></li>\n')
 
 LISTINGS = {
     'choices.qmd': ('What can be chosen', 'Which methods, backbones and tasks are there, and how do they go together?', choices),

@@ -1,5 +1,6 @@
 """What is done to the notebooks that nbdev has prepared in _proc, for pandoc and for Quarto alike: links to the
-papers' equations, definitions as they are written, and for every picture a text for those who cannot see it."""
+papers' equations, definitions as they are written, what is not public folded, and for every picture a text for
+those who cannot see it."""
 import ast, json, os, re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ LINKED = re.compile(r'\[(`[^`\n]+`)\]\([^()\s]*\)')
 MADE_FROM = re.compile(r'File to edit: (?:\.\./)+nbs/(\S+\.ipynb)')
 CELL = re.compile(r'# %% \S+ #(\S+)')  # which cell the following lines of a module come from
 QUOTED = rf'(?<!\[)`{EQUATION}`'
+UNNAMED = rf'\[{LINKED.pattern}\]\('  # a link of ours around nbdev's
 SHOWN = re.compile(r'```python\n.*?```\n', re.S)  # the signature in what nbdev shows of a definition
 
 def read(path): return json.loads(path.read_text(encoding='utf-8'))
@@ -29,9 +31,14 @@ def prepare(page, module):
     """The notebook of that name below _proc, whose module is the file `module` (or None), made ready; a list of
     what is missing."""
     nb = read(PROC/page)
+    nb['cells'] = [cell for cell in nb['cells'] if 'show_doc(_' not in source_of(cell)]  # methods of what is not public
     cite(nb, page)
     show_source(nb, module)
-    if module: anchor_constants(nb, read(NBS/page), module)
+    if module:
+        written = read(NBS/page)
+        fold_internals(nb, written)
+        anchor_constants(nb, written, module)
+    fold_imports(nb)
     undescribed = describe_pictures(nb)
     write(PROC/page, nb)
     return [f'{page.as_posix()}: the picture of cell {name} has no sentence of its own above it: add `#| fig-alt: …`'
@@ -49,16 +56,20 @@ def cite(nb, page):
     a link of ours is a name again."""
     for cell in nb['cells']:
         if cell['cell_type'] == 'markdown':
-            source = re.sub(rf'\[{LINKED.pattern}\]\(', r'[\1](', source_of(cell))
-            cell['source'] = linked(source, page, QUOTED)
+            cell['source'] = linked(re.sub(UNNAMED, r'[\1](', source_of(cell)), page, QUOTED)
+        for data in markdown_of(cell): data['text/markdown'] = re.sub(UNNAMED, r'[\1](', data['text/markdown'])
         for data in shown_by(cell):
             data['text/markdown'] = SOURCE.sub(lambda cites: linked(cites[0], page, EQUATION), data['text/markdown'])
 
 def shown_by(cell):
     "What nbdev shows of a definition, as the output's data."
-    if 'show_doc(' not in source_of(cell): return
-    for out in cell['outputs']:
-        out['data']['text/markdown'] = ''.join(out['data'].get('text/markdown', ''))
+    return markdown_of(cell) if 'show_doc(' in source_of(cell) else []
+
+def markdown_of(cell):
+    "A cell's outputs in markdown, each as its data."
+    for out in cell.get('outputs', []):
+        if 'text/markdown' not in out.get('data', {}): continue
+        out['data']['text/markdown'] = ''.join(out['data']['text/markdown'])
         yield out['data']
 
 # Definitions as they are written
@@ -71,11 +82,13 @@ def show_source(nb, module):
     for i,cell in enumerate(nb['cells']):
         if cell['cell_type'] == 'markdown' and re.search('^## ', source_of(cell), re.M): level = '###'
         for data in shown_by(cell):
-            name = re.search(r'show_doc\(([\w.]+)', source_of(cell))[1]
+            name = documented(cell)
             whole = whole_source_in(next_code(nb['cells'][i:]), name)
             signature = '' if whole else f'```python\n{written[name]}\n```\n'
             text = SHOWN.sub(lambda old: signature, data['text/markdown'], count=1)
             data['text/markdown'] = re.sub('^### ', f'{level} ', text, count=1, flags=re.M)
+
+def documented(cell): return re.search(r'show_doc\(([\w.]+)', source_of(cell))[1]
 
 def next_code(cells):
     "The first cell that is not nbdev's: several definitions of one cell are shown above it."
@@ -125,12 +138,20 @@ def dedented(text): return re.sub(r'^    ', '', text, flags=re.M)
 
 def anchor_constants(nb, written, module):
     "An anchor for each public constant of a module, where the cell that makes it stands, or would if it were shown."
-    order = [cell['id'] for cell in written['cells']]
     for name,made_by in constants(module.read_text(encoding='utf-8')).items():
-        kept = [cell['id'] for cell in nb['cells']]
-        after = next((o for o in order[order.index(made_by):] if o in kept), None)
-        place = kept.index(after) if after else len(kept)
-        nb['cells'].insert(place, dict(cell_type='markdown', id=f'{name}-anchor', metadata={}, source=f'[]{{#{name}}}'))
+        anchor = dict(cell_type='markdown', id=f'{name}-anchor', metadata={}, source=f'[]{{#{name}}}')
+        nb['cells'].insert(place_of(made_by, nb, written), anchor)
+
+def place_of(name, nb, written):
+    "Where the cell of that name stands, or would if it were shown: above what nbdev says of the cell after it."
+    order,kept = ([cell['id'] for cell in o['cells']] for o in (written, nb))
+    after = next((o for o in order[order.index(name):] if o in kept), None)
+    if not after: return len(kept)
+    place = kept.index(after)
+    def is_about(cell): return 'show_doc(' in source_of(cell) and whole_source_in(following, documented(cell))
+    following = nb['cells'][place]
+    while place and is_about(nb['cells'][place-1]): place -= 1
+    return place
 
 def constants(text):
     "The cell that makes each public constant of a module, by the constant's name."
@@ -145,6 +166,38 @@ def constants(text):
 def assigned_names(node):
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target
     return [o.id for o in ast.walk(target) if isinstance(o, ast.Name)]
+
+# Code that few want to see: folded
+
+def fold(cell, summary):
+    text = DIRECTIVE.sub('', source_of(cell)).strip()
+    return cell | dict(source=f'#| code-fold: true\n#| code-summary: "{summary}"\n{text}', outputs=[])
+
+def fold_internals(nb, written):
+    "Exported code that nbdev leaves out, as it defines nothing that is public but constants."
+    kept = {cell['id'] for cell in nb['cells']}
+    for cell in written['cells']:
+        options = options_of(cell) if cell['cell_type'] == 'code' else {}
+        if cell['id'] in kept or 'export' not in options or 'hide' in options: continue
+        names = internals(ast.parse(source_of(cell)).body)
+        if names: nb['cells'].insert(place_of(cell['id'], nb, written), fold(cell, f'Source of {", ".join(names)}'))
+
+def internals(nodes):
+    "The names that these lines define; none if a function or class is among them that nbdev shows."
+    names = []
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef): names.append(full_name(node))
+        if isinstance(node, ast.ClassDef): names.append(node.name)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)): names += assigned_names(node)
+    shown = [name for name in names if name.split('.')[-1][0] != '_' and name[0] != '_' and not name.isupper()]
+    return [] if shown else list(dict.fromkeys(names))
+
+def fold_imports(nb, most=8):
+    "Cells of more than so many lines that only import."
+    for i,cell in enumerate(nb['cells']):
+        lines = source_of(cell).splitlines() if cell['cell_type'] == 'code' else []
+        if len(lines) > most and all(re.match(r'(from|import) |$', line) for line in lines):
+            nb['cells'][i] = fold(cell, 'Imports')
 
 # Pictures in words
 

@@ -15,7 +15,7 @@ class Sections(HTMLParser):
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         if tag == 'main': self.in_main = True
-        if tag in SILENT or given.get('class') == 'dataframe': self.open.append(tag)
+        if tag in SILENT or given.get('class') in ('dataframe', 'made-from'): self.open.append(tag)
         if tag in HEADINGS and self.in_main:
             self.found.append([given.get('id', ''), '', ''])
             self.open.append(tag)
@@ -23,11 +23,17 @@ class Sections(HTMLParser):
     def handle_endtag(self, tag):
         if tag == 'main': self.in_main = False
         if self.open and self.open[-1] == tag: self.open.pop()
+        elif tag == 'p' and self.in_main and self.found: self.end_paragraph()
 
     def handle_data(self, data):
         if not self.in_main or not self.found or self.is_code_link(data): return
         if not self.open: self.found[-1][2] += data
         elif self.open[-1] in HEADINGS: self.found[-1][1] += data
+
+    def end_paragraph(self):
+        "A lead and a docstring end without a full stop, and another text follows."
+        text = self.found[-1][2].rstrip()
+        self.found[-1][2] = text+(' ' if not text or text[-1] in '.?!:;,…' else '. ')
 
     def is_code_link(self, data): return self.lasttag == 'a' and data == 'source'
 

@@ -71,6 +71,14 @@ function addCopyButtons() {
   }
 }
 
+function fitEquations() {  // a little smaller where they are too wide; what is wider still scrolls
+  for (const box of findAll('.equation')) {
+    box.style.fontSize = ''
+    const share = box.clientWidth/box.scrollWidth
+    if (share < 1) box.style.fontSize = `${Math.max(0.6, 0.95*share)}em`
+  }
+}
+
 function letKeysScroll() {  // what is wider than its box can be reached by keyboard
   for (const box of findAll('pre, table, .equation, .output')) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
@@ -78,7 +86,12 @@ function letKeysScroll() {  // what is wider than its box can be reached by keyb
   }
 }
 
-// Search: every word must be found in a section; a name or a title counts most
+function fitAll() {
+  fitEquations()
+  letKeysScroll()
+}
+
+// Search: every word must be found in a section; a name counts most, and for the page as a whole its title
 
 const MOST = 30
 
@@ -99,23 +112,27 @@ function begins(word, text) {  // at its start, or at the start of one of its wo
   return at == 0 || at > 0 && !/[a-z\d]/.test(text[at - 1])
 }
 
-function worth(word, title, heading, text) {
+function worth(word, title, heading, text, isPage) {
   if (heading == word) return 100
   if (begins(word, heading)) return 40
-  if (begins(word, title)) return 30
+  if (isPage && begins(word, title)) return 30
   if (heading.includes(word)) return 20
-  if (title.includes(word)) return 10
+  if (begins(word, title)) return 10
+  if (title.includes(word)) return 5
   return text.includes(word) ? 1 : 0
 }
 
 function search(query) {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
+  const phrase = query.toLowerCase().trim(), words = phrase.split(/\s+/).filter(Boolean)
   const rated = []
   for (const row of searched) {
     const [address, title, heading, text] = row.map(part => part.toLowerCase())
-    const worths = words.map(word => worth(word, title, heading, text))
-    const page = address.includes('#') ? 0 : 15  // the beginning of a page, rather than a section of it
-    if (words.length && Math.min(...worths) > 0) rated.push([worths.reduce((a, b) => a + b, page), row])
+    const isPage = !address.includes('#')
+    const worths = words.map(word => worth(word, title, heading, text, isPage))
+    if (!words.length || Math.min(...worths) == 0) continue
+    const first = isPage ? 15 : 0  // the beginning of a page, rather than a section of it
+    const whole = words.length > 1 && heading.includes(phrase) ? 80 : 0
+    rated.push([worths.reduce((a, b) => a + b, first + whole), row])
   }
   rated.sort((a, b) => b[0] - a[0])
   return [words, rated.map(([, row]) => row)]
@@ -142,7 +159,8 @@ function showResults(query) {
     const link = make('a', heading, item)
     link.href = `${root.dataset.root}/${address}`
     link.onclick = () => show(panel, false)  // it may lead to a place on this page
-    if (address.includes('#')) make('small', `in ${title}`, item)
+    const place = address.includes('#') ? title : title.slice(heading.length + 2)  // "Mixing, losses"
+    if (place) make('small', `in ${place}`, item)
     excerpt(text, words, item)
   }
   show(panel, words.length > 0)
@@ -172,5 +190,6 @@ startMenu()
 startContents()
 addCopyButtons()
 startSearch()
-letKeysScroll()
-addEventListener('resize', letKeysScroll)
+fitAll()
+addEventListener('resize', fitAll)
+document.addEventListener('toggle', fitAll, true)  // what was folded has no width
