@@ -117,6 +117,7 @@ class _TrainingOptions:
     weights: str = None          # of the backbone: a file, torchvision's or timm's name, or none: random
     classes: int = None          # of the network: 16 or 13 of Cityscapes' 19; default: all of the task
     decoders: int = None         # 1, or 2: a decoder for each domain
+    head: str = None             # aspp; or of timm's networks on all stages, as they are: mlp, daformer
     batch_size: int = None       # images of each domain in a forward pass: 1 or more
     accumulate: int = None       # forward passes in an optimiser step: 1 or more
     learning_rate: float = None  # of the backbone, at the start: above 0, such as 2.5e-4
@@ -647,7 +648,7 @@ _EXAMPLES = dict(
 # %% ../nbs/850_cli.ipynb #words
 _WORDS = dict(method=(*_METHODS,), task=(*_TASKS,), fidelity=('paper', 'official'), device=('cpu',),
               precision=('no', 'bf16', 'fp16'), checkpoint=('last', 'best'),
-              batchnorm=('free', 'affine-frozen', 'frozen', 'eval'),
+              batchnorm=('free', 'affine-frozen', 'frozen', 'eval'), head=('aspp', 'mlp', 'daformer'),
               backbone=('resnet101', 'resnet50', 'resnet18', 'vgg16', 'mobilenet_v2', 'small', 'fcn8s',
                         'deeplab_v3plus', 'hrnet_w48'))
 
@@ -661,7 +662,7 @@ def _require_known(given: dict):
         raise InputError(f'no {"method" if kind == "method" else "task"} "{name}".{_there_are(name, names)}')
 
 # %% ../nbs/850_cli.ipynb #dependent
-_DEPENDENT = ('steps', 'size', 'backbone', 'weights', 'decoders', 'batch_size', 'accumulate',
+_DEPENDENT = ('steps', 'size', 'backbone', 'weights', 'decoders', 'head', 'batch_size', 'accumulate',
               'learning_rate', 'batchnorm', 'test_scales')
 
 def _by_stage(stages: dict, name: str) -> str:
@@ -693,7 +694,8 @@ def _defaults_text(method: str, task: str, changes: _MethodOptions, training: _T
     plan = ' → '.join(stage.name for stage in changed.stages)
     return '\n'.join([f'{changed.title} on {task}: {plan}', *lines])
 
-_SETTINGS = 'steps', 'decoders', 'batch_size', 'accumulate', 'learning_rate', 'batchnorm', 'test_scales'
+_SETTINGS = ('steps', 'decoders', 'head', 'batch_size', 'accumulate', 'learning_rate', 'batchnorm',
+             'test_scales')
 
 def _sizes_text(sizes: tuple | None) -> str:
     "(width, height) of both domains, or a pair of such, for people; None: not known."

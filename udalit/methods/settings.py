@@ -14,6 +14,7 @@ from ..core import InputError, _require_value, _USUAL
 from ..data.transforms import AUGMENTATIONS
 from ..nets.batchnorm import BATCHNORM
 from ..nets.encoders import _RESNETS
+from ..nets.heads import _STAGE_HEADS
 
 # %% ../../nbs/methods/480_settings.ipynb #limits
 _WANTED = _USUAL | dict(
@@ -25,15 +26,21 @@ _WANTED = _USUAL | dict(
     discriminator_width=(1, 2**14), feature_width=(1, 2**14), translator=(1, 2**10),
     translator_steps=(1, 10**9), test_scales=_USUAL['scales'],
     optimizer=('sgd', 'adam', 'adamw'), batchnorm=BATCHNORM, statistics=('both', 'target'),
-    sampling=('uniform', 'class-balanced', 'rare'), preprocessing=AUGMENTATIONS, resnet=_RESNETS)
+    sampling=('uniform', 'class-balanced', 'rare'), preprocessing=AUGMENTATIONS, resnet=_RESNETS,
+    head=('aspp', *_STAGE_HEADS))
 
 def _require_setting(name: str, value, annotation, stage: str = ''):
     "An `InputError` unless a setting, of a stage or of all, has its type and range, or is one of its words."
     _require_value(f'{stage}.{name}' if stage else name, value, annotation, _WANTED.get(name, ()))
 
+class _Limited:
+    "A dataclass whose fields are checked when it is made."
+    def __post_init__(self):
+        for field in fields(self): _require_setting(field.name, getattr(self, field.name), field.type)
+
 # %% ../../nbs/methods/480_settings.ipynb #settings
 @dataclass(frozen=True)
-class Settings:
+class Settings(_Limited):
     "How a stage is trained: everything that is not a loss. Source: methods of AdaptSegNet, SIM and ADVENT"
     steps: int = 120_000            # optimiser steps of a training stage of share 1
     horizon: float = 250/120        # the poly decay reaches 0 at horizon · steps; ≥ 1
@@ -62,6 +69,7 @@ class Settings:
     heads: int = 1                      # of the network, summed: 2 for CLAN
     decoders: int = 1                   # 2: one for each domain (ISIA)
     dilations: tuple[int, ...] | None = None  # of the heads; None: the backbone's own
+    head: str = 'aspp'                  # or 'mlp', 'daformer': on all stages of a network of timm
     sampling: str = 'uniform'           # of source images; rare classes more often: 'class-balanced', 'rare'
     preprocessing: str = 'plain'        # a recipe of `AUGMENTATIONS`
     normalize: str = 'imagenet'         # what the network's weights expect: 'imagenet' or 'caffe'
@@ -71,14 +79,11 @@ class Settings:
     test_scales: tuple[float, ...] = (1.,)  # sizes at which the trained network also sees the test images …
     test_flip: bool = False             # … and mirrored? If so, results have further rows
 
-    def __post_init__(self):
-        for field in fields(self): _require_setting(field.name, getattr(self, field.name), field.type)
-
 # %% ../../nbs/methods/480_settings.ipynb #of-network
 @patch
 def of_network(self: Settings) -> dict:
     "The fields that `deeplab_v2` takes."
-    names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize', 'resnet'
+    names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize', 'resnet', 'head'
     described = {name: getattr(self, name) for name in names}
     if self.normalize == 'caffe' and self.resnet == 'torchvision': described['resnet'] = 'caffe'
     return described

@@ -19,6 +19,7 @@ from ..core import InputError, _checked, _shown
 from .batchnorm import BATCHNORM, set_batchnorm
 from .encoders import _RESNETS, _HRNet, _fcn_encoder, _mobilenet_encoder, _resnet_encoder
 from .encoders import _small_encoder, _vgg_encoder
+from .heads import _STAGE_HEADS
 from .tensors import upsample
 from .timm_encoders import _TIMM, _TimmEncoder, _meant, _require_timm
 from .weights import _encoder_weights, _published, load_encoder
@@ -168,14 +169,18 @@ def _encoder(
     backbone: str,
     normalize: str = 'imagenet',
     resnet: str | None = None,  # None: 'caffe' for Caffe's pixels, else 'torchvision'
+    head: str = 'aspp',
 ) -> nn.Module:
-    "The encoder of that name, a ResNet in that form."
+    "The encoder of that name, a ResNet in that form; with all stages, if the head reads them."
     _require_backbone(backbone)
     if backbone.startswith(_TIMM) and normalize == 'caffe':
         raise InputError("`normalize` = 'caffe' (the public code's network: fidelity official): timm's "
                          "networks see pixels normalised as ImageNet's. Give `normalize='imagenet'`, or "
                          "`backbone='resnet101'`.")
-    if backbone.startswith(_TIMM): return _TimmEncoder(backbone.removeprefix(_TIMM))
+    if backbone.startswith(_TIMM): return _TimmEncoder(backbone.removeprefix(_TIMM), stages=head != 'aspp')
+    if head != 'aspp':
+        raise InputError(f'`head` = {head!r} reads several stages, and {backbone} gives none. Give a network '
+                         "of timm, such as `backbone='timm/resnet101'`, or `head='aspp'`.")
     build = BACKBONES[backbone]
     if resnet is None: resnet = 'caffe' if normalize == 'caffe' else 'torchvision'
     if resnet not in _RESNETS:
@@ -183,7 +188,7 @@ def _encoder(
     return build(resnet=resnet) if 'resnet' in signature(build).parameters else build()
 
 # %% ../../nbs/nets/240_generators.ipynb #deeplab
-@_checked(batchnorm=BATCHNORM, resnet=_RESNETS)
+@_checked(batchnorm=BATCHNORM, resnet=_RESNETS, head=('aspp', *_STAGE_HEADS))
 def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`, or 'timm/' and a name that timm has
     num_classes: int = 19,             # K ≥ 2
@@ -196,21 +201,22 @@ def deeplab_v2(
     batchnorm: str = 'free',           # a key of `BATCHNORM`
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
     resnet: str | None = None,         # a ResNet's form: 'torchvision', 'caffe', 'fada'; None: as `normalize`
+    head: str = 'aspp',                # of a network of timm also 'mlp', 'daformer', on all of its stages
 ) -> Generator:
     "The papers' segmentation network, DeepLab-v2 at stride 8; or another one of `BACKBONES`, or on timm's."
     _require_backbone(backbone)
     _require_counts(num_classes, heads, decoders)
-    encoder = _encoder(backbone, normalize, resnet)
+    encoder = _encoder(backbone, normalize, resnet, head)
     if weights not in (None, 'none'): load_encoder(encoder, weights, normalize)
     recipe = dict(auxiliary=auxiliary, heads=heads, decoders=decoders, dilations=dilations,
                   batchnorm=batchnorm, normalize=normalize, resnet=resnet)
+    if head != 'aspp': recipe |= dict(head=head)
     if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
     middle, channels = encoder.channels
-    pyramid = partial(ASPP, num_classes=num_classes, dilations=dilations)
-    head, on_middle = pyramid, None
-    if backbone in _OWN_HEADS:
-        head = partial(_OWN_HEADS[backbone], num_classes=num_classes, skips=encoder.skips)
-    on_features = [head(channels) for _ in range(max(heads, decoders))]
+    build = pyramid = partial(ASPP, num_classes=num_classes, dilations=dilations)
+    kind, on_middle = _STAGE_HEADS.get(head, _OWN_HEADS.get(backbone)), None
+    if kind is not None: build = partial(kind, num_classes=num_classes, skips=encoder.skips)
+    on_features = [build(channels) for _ in range(max(heads, decoders))]
     if auxiliary and backbone in _OWN_AUXILIARY: on_middle = _OWN_AUXILIARY[backbone](middle, num_classes)
     elif auxiliary: on_middle = pyramid(middle)
     set_batchnorm(encoder, batchnorm)  # heads are new: theirs, if they have any, is free
@@ -225,10 +231,11 @@ def _first_weights(
     weights: str | Path | None = None,  # a file, a name, 'none'; None: published ones, if there are any
     normalize: str = 'imagenet',
     resnet: str | None = None,
+    head: str = 'aspp',
     **others,                           # of `deeplab_v2`: without influence
 ) -> str | Path:                        # 'none': random
     "What a network begins with, read once to see that it fits."
-    with torch.device('meta'): encoder = _encoder(backbone, normalize, resnet)
+    with torch.device('meta'): encoder = _encoder(backbone, normalize, resnet, head)
     if weights is None: weights = _usual_weights(encoder)
     if weights != 'none': _encoder_weights(encoder, weights, normalize)
     return weights

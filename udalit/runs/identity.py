@@ -99,7 +99,7 @@ def _describe_terms(terms: dict[str, Term]) -> dict:
 
 # %% ../../nbs/runs/660_identity.ipynb #used-settings
 # described with the network, and with the terms; of no training
-_OF_NETWORK = {'auxiliary', 'heads', 'decoders', 'dilations', 'normalize', 'translator'}
+_OF_NETWORK = {'auxiliary', 'heads', 'decoders', 'dilations', 'head', 'normalize', 'translator'}
 _OF_TERMS = {'discriminator_width', 'feature_width'}
 _OF_TESTS = {'test_scales', 'test_flip'}
 _OF_ADVERSARIES = {'discriminator_rate', 'discriminator_betas', 'discriminator_decay', 'discriminator_poly'}
