@@ -10,7 +10,7 @@ weights is printed as a gain over target-stats, which adapts nothing but BatchNo
     python benchmarks/dials.py --rehearse --out FOLDER          # two steps on few images: does it run?
 
 All rows of results are in `dials.csv` of `--out`, as `udalit table` writes them; the task's name tells the
-shift. About 16 minutes a dial and seed on one core, so two hours for one seed of all. Interrupted, the same
+shift. About 12 minutes a dial and seed on one core, so 90 for one seed of all. Interrupted, the same
 command goes on.
 """
 import sys
