@@ -22,7 +22,8 @@ from site_checks import Page, problems_of
 
 OUT = ROOT/'_docs'
 SITE = HERE/'site'
-IN_PROSE = re.compile(r'(<pre[^>]*>)?<code>([^<]{1,24})</code>')  # short code, which stays on one line
+IN_PROSE = re.compile(r'(<pre[^>]*>)?<code>([^<]+)</code>')
+OPTION = re.compile(r'(?<!\S)-[\w-]+')
 SCOPE = re.compile(r' scope="[a-z]*"')
 EQUATIONS = re.compile(r'\$\$(.*?)\$\$', re.S)
 DISPLAYED = re.compile(r'<math display="block".*?</math>', re.S)
@@ -62,7 +63,8 @@ def code(cell, folder):
     options = options_of(cell)
     if options.get('include') == 'false': return []
     source = DIRECTIVE.sub('', source_of(cell)).strip()
-    shown = fenced(source, '{.python}') if source and options.get('echo') != 'false' else ''
+    kind = '{.python .wraps}' if source.startswith('!') else '{.python}'  # a command of the shell may wrap
+    shown = fenced(source, kind) if source and options.get('echo') != 'false' else ''
     if shown and 'code-fold' in options:
         summary = options.get('code-summary', 'Code').strip('"')
         opened = ' open' if options['code-fold'] == 'show' else ''
@@ -117,10 +119,15 @@ def finish(target):
     text = target.read_text(encoding='utf-8')
     text = re.sub(r'<a href="#cb[\d-]+" aria-hidden="true" tabindex="-1"></a>', '', text)
     text = re.sub(r'<th( [^>]*)?></th>', lambda m: f'<td{SCOPE.sub("", m[1] or "")}></td>', text)
-    text = IN_PROSE.sub(lambda m: m[0] if m[1] else f'<code class="short">{m[2]}</code>', text)
+    text = IN_PROSE.sub(lambda m: m[0] if m[1] else unbroken(m[2]), text)
     text = text.replace('<mo>&#8289;</mo></mrow><mi>', '<mo>&#8289;</mo></mrow><mspace width="0.17em"/><mi>')
     text = re.sub(rf'(?:{DISPLAYED.pattern}\s*)+', lambda m: boxed(m[0]), text, flags=re.S)
     target.write_text(text, encoding='utf-8')
+
+def unbroken(code, most=24):
+    "Code within prose: a short one stays on one line, in a longer one each option does."
+    if len(code) <= most: return f'<code class="short">{code}</code>'
+    return '<code>'+OPTION.sub(r'<span class="short">\g<0></span>', code)+'</code>'
 
 def boxed(equations):
     each = DISPLAYED.sub(r'<span class="equation">\g<0></span>', equations)
