@@ -27,29 +27,33 @@ _WANTED = _USUAL | dict(
     translator_steps=(1, 10**9), test_scales=_USUAL['scales'],
     optimizer=('sgd', 'adam', 'adamw'), batchnorm=BATCHNORM, statistics=('both', 'target'),
     sampling=('uniform', 'class-balanced', 'rare'), preprocessing=AUGMENTATIONS, resnet=_RESNETS,
-    head=('aspp', *_STAGE_HEADS))
+    head=('aspp', *_STAGE_HEADS), lora=(0, 2**10), layer_decay=(.01, 1))
 
 def _require_setting(name: str, value, annotation, stage: str = ''):
     "An `InputError` unless a setting, of a stage or of all, has its type and range, or is one of its words."
     _require_value(f'{stage}.{name}' if stage else name, value, annotation, _WANTED.get(name, ()))
 
-class _Limited:
-    "A dataclass whose fields are checked when it is made."
+# %% ../../nbs/methods/480_settings.ipynb #length
+@dataclass(frozen=True)
+class _Length:
+    "How long a stage is trained; whoever adds fields has them checked."
+    steps: int = 120_000            # optimiser steps of a training stage of share 1
+    horizon: float = 250/120        # the poly decay reaches 0 at horizon · steps; ≥ 1
+    warm_up: float = 0.             # the rates rise from 0 over this share of the decay
+
     def __post_init__(self):
         for field in fields(self): _require_setting(field.name, getattr(self, field.name), field.type)
 
 # %% ../../nbs/methods/480_settings.ipynb #settings
 @dataclass(frozen=True)
-class Settings(_Limited):
+class Settings(_Length):
     "How a stage is trained: everything that is not a loss. Source: methods of AdaptSegNet, SIM and ADVENT"
-    steps: int = 120_000            # optimiser steps of a training stage of share 1
-    horizon: float = 250/120        # the poly decay reaches 0 at horizon · steps; ≥ 1
-    warm_up: float = 0.             # the rates rise from 0 over this share of the decay
     batch_size: int = 1             # images of each domain in one forward pass
     accumulate: int = 1             # forward passes in one optimiser step
     optimizer: str = 'sgd'          # of the generator: 'sgd', 'adam' or 'adamw'
     learning_rate: float = 2.5e-4   # of the backbone, at the start
     head_factor: float = 10.        # the heads learn this many times faster
+    layer_decay: float = 1.         # each of the backbone's layers learns so much slower than the next
     repeat_backbone: bool = False   # as public code did: SGD moves most backbone weights three times a step
     momentum: float = 0.9           # 'sgd' only
     nesterov: bool = False          # 'sgd' only; SIM's paper has it
@@ -70,6 +74,7 @@ class Settings(_Limited):
     decoders: int = 1                   # 2: one for each domain (ISIA)
     dilations: tuple[int, ...] | None = None  # of the heads; None: the backbone's own
     head: str = 'aspp'                  # or 'mlp', 'daformer': on all stages of a network of timm
+    lora: int = 0                       # rank of updates of attention, the rest is frozen; 0: none
     sampling: str = 'uniform'           # of source images; rare classes more often: 'class-balanced', 'rare'
     preprocessing: str = 'plain'        # a recipe of `AUGMENTATIONS`
     normalize: str = 'imagenet'         # what the network's weights expect: 'imagenet' or 'caffe'
@@ -83,7 +88,8 @@ class Settings(_Limited):
 @patch
 def of_network(self: Settings) -> dict:
     "The fields that `deeplab_v2` takes."
-    names = 'auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize', 'resnet', 'head'
+    names = ('auxiliary', 'heads', 'decoders', 'dilations', 'batchnorm', 'normalize', 'resnet', 'head',
+             'lora')
     described = {name: getattr(self, name) for name in names}
     if self.normalize == 'caffe' and self.resnet == 'torchvision': described['resnet'] = 'caffe'
     return described

@@ -20,6 +20,7 @@ from .batchnorm import BATCHNORM, set_batchnorm
 from .encoders import _RESNETS, _HRNet, _fcn_encoder, _mobilenet_encoder, _resnet_encoder
 from .encoders import _small_encoder, _vgg_encoder
 from .heads import _STAGE_HEADS
+from .lora import _add_lora
 from .tensors import upsample
 from .timm_encoders import _TIMM, _TimmEncoder, _meant, _require_timm
 from .weights import _encoder_weights, _published, load_encoder
@@ -188,7 +189,7 @@ def _encoder(
     return build(resnet=resnet) if 'resnet' in signature(build).parameters else build()
 
 # %% ../../nbs/nets/240_generators.ipynb #deeplab
-@_checked(batchnorm=BATCHNORM, resnet=_RESNETS, head=('aspp', *_STAGE_HEADS))
+@_checked(batchnorm=BATCHNORM, resnet=_RESNETS, head=('aspp', *_STAGE_HEADS), lora=(0, 2**10))
 def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`, or 'timm/' and a name that timm has
     num_classes: int = 19,             # K ≥ 2
@@ -202,6 +203,7 @@ def deeplab_v2(
     normalize: str = 'imagenet',       # how its images are normalised: 'imagenet' or 'caffe'
     resnet: str | None = None,         # a ResNet's form: 'torchvision', 'caffe', 'fada'; None: as `normalize`
     head: str = 'aspp',                # of a network of timm also 'mlp', 'daformer', on all of its stages
+    lora: int = 0,                     # rank of updates of attention, the rest is frozen; 0: none
 ) -> Generator:
     "The papers' segmentation network, DeepLab-v2 at stride 8; or another one of `BACKBONES`, or on timm's."
     _require_backbone(backbone)
@@ -210,7 +212,7 @@ def deeplab_v2(
     if weights not in (None, 'none'): load_encoder(encoder, weights, normalize)
     recipe = dict(auxiliary=auxiliary, heads=heads, decoders=decoders, dilations=dilations,
                   batchnorm=batchnorm, normalize=normalize, resnet=resnet)
-    if head != 'aspp': recipe |= dict(head=head)
+    recipe |= {name: value for name, value in dict(head=head, lora=lora).items() if value not in ('aspp', 0)}
     if dilations is None: dilations = (1, 3, 6, 12) if backbone == 'small' else (6, 12, 18, 24)
     middle, channels = encoder.channels
     build = pyramid = partial(ASPP, num_classes=num_classes, dilations=dilations)
@@ -220,6 +222,7 @@ def deeplab_v2(
     if auxiliary and backbone in _OWN_AUXILIARY: on_middle = _OWN_AUXILIARY[backbone](middle, num_classes)
     elif auxiliary: on_middle = pyramid(middle)
     set_batchnorm(encoder, batchnorm)  # heads are new: theirs, if they have any, is free
+    if lora: _add_lora(encoder, lora)
     generator = Generator(encoder, on_features, num_classes, on_middle, normalize, decoders)
     generator.backbone = backbone
     generator.recipe = dict(backbone=backbone, options={k: v for k, v in recipe.items() if v is not None})
@@ -232,12 +235,14 @@ def _first_weights(
     normalize: str = 'imagenet',
     resnet: str | None = None,
     head: str = 'aspp',
+    lora: int = 0,
     **others,                           # of `deeplab_v2`: without influence
 ) -> str | Path:                        # 'none': random
     "What a network begins with, read once to see that it fits."
     with torch.device('meta'): encoder = _encoder(backbone, normalize, resnet, head)
     if weights is None: weights = _usual_weights(encoder)
     if weights != 'none': _encoder_weights(encoder, weights, normalize)
+    if lora: _add_lora(encoder, lora)
     return weights
 
 def _usual_weights(encoder: nn.Module) -> str:

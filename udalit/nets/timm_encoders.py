@@ -11,7 +11,8 @@ from functools import cache
 from typing import NamedTuple
 
 import timm, torch
-from timm.models import get_pretrained_cfg
+from fastcore.basics import patch
+from timm.models import get_pretrained_cfg, group_parameters
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -141,3 +142,10 @@ class _TimmEncoder(nn.Module):
             return tuple(cut(_joined(levels), self.stride) for levels in joined)  # (b, c, H/stride, W/stride)
         maps = list(map(cut, maps, self.plan.strides))
         return maps[-2], maps[-1], *(maps[:-1] if self.skips else ())
+
+# %% ../../nbs/nets/215_timm_encoders.ipynb #depths
+@patch
+def depths(self: _TimmEncoder) -> dict[str, int]:
+    "How deep in the network each weight is, by name."
+    grouped = group_parameters(self.net, self.net.group_matcher(coarse=False), reverse=True)
+    return {f'net.{name}': depth for name, depth in grouped.items()}

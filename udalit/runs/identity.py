@@ -99,7 +99,7 @@ def _describe_terms(terms: dict[str, Term]) -> dict:
 
 # %% ../../nbs/runs/660_identity.ipynb #used-settings
 # described with the network, and with the terms; of no training
-_OF_NETWORK = {'auxiliary', 'heads', 'decoders', 'dilations', 'head', 'normalize', 'translator'}
+_OF_NETWORK = {'auxiliary', 'heads', 'decoders', 'dilations', 'head', 'lora', 'normalize', 'translator'}
 _OF_TERMS = {'discriminator_width', 'feature_width'}
 _OF_TESTS = {'test_scales', 'test_flip'}
 _OF_ADVERSARIES = {'discriminator_rate', 'discriminator_betas', 'discriminator_decay', 'discriminator_poly'}
@@ -112,6 +112,7 @@ def _used_settings(stage: Train, settings: Settings, terms: dict[str, Term]) -> 
     if 'batchnorm' not in stage.settings: unused.add('batchnorm')  # the network's own policy then
     if stage.network == 'translator':  # its own settings alone: methods that differ in others share it
         unused |= set(asdict(settings)) - {'steps', 'accumulate', *stage.settings}
+    if settings.layer_decay == 1: unused.add('layer_decay')  # runs of before there was one go on
     if stage.source is None: unused.add('sampling')
     if stage.source is None or stage.target is None: unused.add('statistics')
     return {name: value for name, value in asdict(settings).items() if name not in unused}

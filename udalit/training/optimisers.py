@@ -20,10 +20,13 @@ def _parameter_groups(
     lr: float,                      # learning rate of the encoder, > 0
     head_factor: float = 10,        # times `lr` for the heads
     repeat_backbone: bool = False,  # count how often the public code lists an encoder weight?
+    depths: dict[str, int] | None = None,  # of encoder weights, by name: they learn at rates of their own …
+    decay: float = 1.,              # … each depth so much slower than the next
 ) -> list[dict]:                    # for an optimiser: dicts of name, params, lr; with repeats also times
-    "Every trainable parameter once, in groups 'backbone' (with repeats also 'backbone×3', …) and 'head'."
+    "Every trainable parameter once, in groups 'backbone' (or several, such as 'backbone×3') and 'head'."
     heads = tuple(f'{module}.' for module in generator.head_modules)
-    groups = {}
+    groups, depths = {}, depths or {}
+    deepest = max(depths.values(), default=0)
     for name, parameter in generator.named_parameters():
         if not parameter.requires_grad: continue
         is_head = name.startswith(heads)
@@ -31,10 +34,25 @@ def _parameter_groups(
         if repeat_backbone and not is_head:
             times = max(1, name.count('.') - 1)  # the modules around this weight, inside the encoder
             if times > 1: label = f'backbone×{times}'
+        if name in depths: factor, label = decay**(deepest - depths[name]), f'backbone, depth {depths[name]}'
         group = groups.setdefault(label, dict(name=label, params=[], lr=lr*factor))
         if repeat_backbone: group['times'] = times
         group['params'].append(parameter)
-    return list(groups.values())
+    if not depths: return list(groups.values())
+    return sorted(groups.values(), key=lambda group: (group['name'] == 'head', -group['lr']))
+
+# %% ../../nbs/training/600_optimisers.ipynb #depths
+def _depths(generator: nn.Module) -> dict[str, int]:
+    "How deep in the encoder each of its weights is, by name: 0 is the first layer."
+    encoder = getattr(generator, 'encoder', None)
+    if encoder is None:
+        raise InputError('`layer_decay` needs to know which layer is how deep: give a network of '
+                         '`deeplab_v2`, or `layer_decay=1`.')
+    if hasattr(encoder, 'depths'): own = encoder.depths()
+    else:
+        own = {f'{stage}.{name}': depth for depth, (stage, module) in enumerate(encoder.named_children())
+               for name, _ in module.named_parameters()}
+    return {f'encoder.{name}': depth for name, depth in own.items()}
 
 # %% ../../nbs/training/600_optimisers.ipynb #repeated-class
 class _RepeatedSGD(torch.optim.Optimizer):
@@ -76,8 +94,12 @@ class _RepeatedSGD(torch.optim.Optimizer):
 @_checked
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     "SGD, Adam or AdamW, as `settings.optimizer` says; heads learn `head_factor` times faster."
-    repeated = settings.repeat_backbone
-    groups = _parameter_groups(network, settings.learning_rate, settings.head_factor, repeated)
+    repeated, decay = settings.repeat_backbone, settings.layer_decay
+    if repeated and decay != 1:
+        raise InputError(f'`layer_decay` = {decay}: not with `repeat_backbone` = True, which has '
+                         'rates of its own.')
+    depths = None if decay == 1 else _depths(network)
+    groups = _parameter_groups(network, settings.learning_rate, settings.head_factor, repeated, depths, decay)
     if settings.optimizer == 'sgd':
         kind = _RepeatedSGD if repeated else torch.optim.SGD
         return kind(groups, momentum=settings.momentum, nesterov=settings.nesterov,
