@@ -90,7 +90,7 @@ class _MethodOptions:
     set_: str = None          # values of terms, stages, settings: isia.weight=0.01,pseudo.cap=0.8,warm_up=0.1
     inter: str = None         # a finished run, or stage: its network, not the first stage's; default: trained
     after: str = None         # begin with a network trained on the source alone: source, or a finished run
-    target_labels: int = None  # true labels of so many target images, spread evenly, are seen; default: none
+    target_labels: int = None  # so many target images, spread evenly, show labels: 1 or more; default: none
     translated: str = None    # a folder of translated source images, named as they are; default: a CycleGAN
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
     import_: str = None       # a Python file or module of your own that defines terms
