@@ -40,7 +40,8 @@ def _outline_with(method: Method, settings: Settings | None = None) -> dict[str,
     "The outline with these settings, or with the method's own; an `InputError` if the plan does not hold."
     check_plan(method)
     if settings is None: settings = Settings(**method.settings | method.chosen)
-    network = deeplab_v2('small', len(CITYSCAPES), **settings.of_network())
+    described = settings.of_network() | dict(head='aspp', lora=0)  # terms do not ask what the small one lacks
+    network = deeplab_v2('small', len(CITYSCAPES), **described)
     return outline(method, Setup(network, settings, CITYSCAPES))
 
 # %% ../../nbs/methods/510_outlines.ipynb #differences
