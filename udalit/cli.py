@@ -603,10 +603,28 @@ def _draw_figure(
     _figure(figure, runs, out, data, **chosen, count=count, seed=seed, device=device, network=network)
     print(f'{out.removesuffix(".png")}: .png, .pdf and .csv')
 
+# %% ../nbs/850_cli.ipynb #choose
+def _choose(
+    runs: list[str],      # folders of finished runs, of stages of runs (RUN/stages/adapt), or of a table
+    images: int = 100,    # of the target, without labels: 1 or more
+    out: str = None,      # also a CSV, such as choice.csv; default: none
+    data: str = None,     # folder that holds one folder per data set; default: where the first run found it
+    device: str = None,   # cpu: leave a GPU alone; default: a GPU, if there is one
+    network: str = None,  # of runs with a network of your own: what builds it, my_nets.py:make
+):
+    "Rank networks without labels of the target: entropy, information, density, agreement; was it so?"
+    from udalit.experiments.choice import choose, _choice_text, _write_choice
+    rows = choose(runs, images, data, device, network)
+    print(_choice_text(rows, _terminal_width()))
+    if out is not None:
+        _write_choice(out, rows)
+        print(f'\n{out} written')
+
 # %% ../nbs/850_cli.ipynb #commands
 COMMANDS = dict(demo=_demo, methods=_methods, plan=_plan, tasks=_tasks, init=_begin_list, check=_check,
                 prepare=_prepare, run=_run, watch=_watch, table=_table, evaluate=_evaluate,
-                predict=_predict, report=_report, figure=_draw_figure, export=_export, profile=_profile)
+                predict=_predict, report=_report, figure=_draw_figure, choose=_choose, export=_export,
+                profile=_profile)
 
 # %% ../nbs/850_cli.ipynb #parser
 _EXAMPLES = dict(
@@ -636,6 +654,7 @@ _EXAMPLES = dict(
            '  udalit report runs/table-streets --out page.html --base source\n'
            '  udalit report runs/a runs/b --out page.html\n'
            '  udalit report runs/mine --network my_nets.py:make',
+    choose='udalit choose runs/table-streets --out choice.csv',
     figure='udalit figure --list\n'
            '  udalit figure clan:6 runs/source runs/clan --names "source only,CLAN" --out figures/ccd\n'
            '  udalit run sim streets --score-every 50 --until adapt --out runs/sim\n'
