@@ -93,6 +93,7 @@ class _MethodOptions:
     target_labels: int = None  # so many target images, spread evenly, show labels: 1 or more; default: none
     translated: str = None    # a folder of translated source images, named as they are; default: a CycleGAN
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
+    recipe: str = None        # short: 1000 steps with Adam, for a pretrained network; default: the paper's
     import_: str = None       # a Python file or module of your own that defines terms
 
     def of(self, method: str):
@@ -102,7 +103,7 @@ class _MethodOptions:
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
                            set=values, inter=self.inter, translated=self.translated, after=self.after,
-                           target_labels=self.target_labels, fidelity=self.fidelity)
+                           target_labels=self.target_labels, recipe=self.recipe, fidelity=self.fidelity)
 
 # %% ../nbs/850_cli.ipynb #training-options
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..core import InputError, _checked, _there_are
 from ..data.tasks import Task, _GAMES, _require_task
 from .adversarial import adaptsegnet, advent, minent
 from .changes import _asks_translated, change, remove_term, _terms_of
-from .changes import _untranslated, _with_task
+from .changes import _untranslated, _with_task, _without_average
 from .clan import clan
 from .controls import CONTROLS
 from .dacs import dacs
@@ -54,7 +54,7 @@ def _parse_value(text: str) -> tuple[str, object]:
 # %% ../../nbs/methods/590_catalogue.ipynb #parse-changes
 _SPELT = {'--without': 'without', '--with': 'including', '--set': 'set', '--inter': 'inter',
           '--translated': 'translated', '--fidelity': 'fidelity', '--after': 'after',
-          '--target-labels': 'target_labels'}
+          '--target-labels': 'target_labels', '--recipe': 'recipe'}
 
 def _parse_changes(text: str) -> tuple[str, dict]:
     "'clan --without weights,local' → ('clan', {'without': ['weights', 'local']})."
@@ -112,17 +112,14 @@ def method_on(
     if task is not None:
         method = _with_task(method, task if isinstance(task, str) else task.name)
         if not (_is_game(task) or _asks_translated(method)): method = _untranslated(method)
-    return _made_small(method) if backbone == 'small' else method
+    if backbone != 'small': return method
+    if any(change.startswith('--recipe ') for change in method.changes):
+        raise InputError(f'{method.title}: a recipe is for pretrained backbones; "small" has its settings.')
+    return _made_small(method)
 
 def _is_game(task: Task | str) -> bool:
     "Does the task go from a game to real photographs?"
     return task in _GAMES if isinstance(task, str) else task.game
-
-def _without_average(arguments: dict) -> dict:
-    "Without a teacher's α, which averages over more steps than a small network is trained for."
-    own = {name: value for name, value in arguments.get('teacher', {}).items() if name != 'alpha'}
-    others = {term: given for term, given in arguments.items() if term != 'teacher'}
-    return others | dict(teacher=own) if own else others
 
 _OF_SCALE = {'batch_size', 'learning_rate', 'preprocessing'}  # of ResNet-101 and its data
 
