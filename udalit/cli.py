@@ -223,6 +223,7 @@ _METHODS = {
     'dacs': 'class mixing of both domains, labelled by a moving average of the network',
     'daformer': 'class mixing with rare classes first, and features kept from ImageNet',
     'mic': 'class mixing and masked consistency, with rare classes first',
+    'source-free': 'a finished network goes on with target images alone',
 }
 
 # %% ../nbs/850_cli.ipynb #task-names

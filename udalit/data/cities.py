@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import InputError, _checked
-from .datasets import Scenes, _find_images, _pair_files
+from .datasets import Scenes, _find_images, _pair_files, _Absent
 from ..labels import CAMVID, CITYSCAPES, CITYSCAPES_IDS, IGNORE, IdTable, LabelSpace
 
 # %% ../../nbs/data/140_cities.ipynb #narrow
@@ -50,6 +50,7 @@ def _narrowed(dataset: Scenes, protocol: str | int) -> Scenes:
     "The same images with the classes that a protocol counts; pixels of the others are ignored."
     space = _narrow(dataset.space, protocol)
     if space is dataset.space: return dataset
+    if isinstance(dataset, _Absent): return _Absent(space)
     if not isinstance(dataset, Scenes):
         raise InputError(f'{dataset}: its labels are not read from files; draw or read them with '
                          f'{protocol} classes, or leave out `classes`.')

@@ -124,6 +124,7 @@ class _Search:
     skip: frozenset[str] = frozenset()  # absolute paths; their scenes are left out
     faults: list[tuple] | None = None   # gets (kind of fault, file, what is wrong); None: an `InputError`
     missing: dict | None = None         # gets folder: what is expected there; None: an `InputError`
+    source: bool = True                 # are the source's images needed? Else they may be missing
 
 _EVERYTHING = _Search()
 _SEARCH = ContextVar('search', default=_EVERYTHING)
@@ -140,6 +141,10 @@ def _is_skipped(path: str | Path) -> bool:
     skip = _SEARCH.get().skip
     return bool(skip) and os.path.abspath(path) in skip
 
+def _is_source_needed() -> bool:
+    "Must there be source images?"
+    return _SEARCH.get().source
+
 def _is_noting() -> bool:
     "Are faults noted, so that a search goes on?"
     return _SEARCH.get().faults is not None
@@ -155,6 +160,17 @@ def _miss(folder: str | Path, message: str) -> Path:
     if missing is None: raise InputError(message)
     if not any(Path(above) in Path(folder).parents for above in missing): missing[str(folder)] = message
     return Path(folder)/'missing'
+
+# %% ../../nbs/data/110_datasets.ipynb #absent
+class _Absent(Dataset):
+    "Labelled images that are not here, and of which only the classes are known."
+    labelled, names, name, places = True, (), 'absent', ()
+
+    def __init__(self, space: LabelSpace): self.space = space
+
+    def __len__(self): return 0
+
+    def __repr__(self): return f'no images, {len(self.space)} classes'
 
 # %% ../../nbs/data/110_datasets.ipynb #keyed
 def _keyed(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from ..core import InputError, _checked, _require_memory, _require_space, _there_are
 from .cities import _acdc, _as_camvid, _crosscity, _dark_zurich, _narrow, _narrowed, _CROSS_CITIES
 from .datasets import Scenes, camvid, cityscapes, folders, gta5, synthia
-from .datasets import _miss, _object, _picture_sizes, _require_described, _searching
+from .datasets import _Absent, _is_source_needed, _miss, _object, _picture_sizes
+from .datasets import _require_described, _searching
 from .surveys import _deepglobe, _inria, _isprs, _loveda, _mbd, _mrd
 from ..files import _require_names
 from ..labels import CITYSCAPES, LabelSpace, _read_class_list
@@ -63,20 +64,26 @@ class Task:
         sizes = ' and '.join(f'{width}×{height}' for width, height in (self.source_size, self.target_size))
         return f'{self.name}: {len(self.space)} classes, source and target seen at {sizes}'
 
-    def _repr_html_(self) -> str:
-        rows = [Tr(Th(name), Td(repr(dataset))) for name, dataset in self.parts().items()]
-        return to_xml(Table(Caption(repr(self)), *rows))
-
     def parts(self) -> dict[str, Dataset]:
-        "Source, target, test and whatever else is tested on, by name."
+        "Source, target, test and whatever else is tested on, by name; no source that is absent."
         also = {f'test {name}': dataset for name, dataset in self.also.items()}
-        return dict(source=self.source, target=self.target, test=self.test) | also
+        source = {} if isinstance(self.source, _Absent) else dict(source=self.source)
+        return source | dict(target=self.target, test=self.test) | also
 
 # %% ../../nbs/data/180_tasks.ipynb #labelled
 @patch
 def labelled(self: Task, which: str) -> Dataset:
     "The images whose labels are used for training: 'source', or 'oracle' for the target's own."
-    return self.oracle() if which == 'oracle' else self.source
+    if which == 'oracle': return self.oracle()
+    if isinstance(self.source, _Absent):
+        raise InputError(f'{self.name}: its source images are missing, and a stage learns from them. '
+                         'Give them, or a finished run that did: `inter` = RUN.')
+    return self.source
+
+@patch
+def _repr_html_(self: Task) -> str:
+    rows = [Tr(Th(name), Td(repr(dataset))) for name, dataset in self.parts().items()]
+    return to_xml(Table(Caption(repr(self)), *rows))
 
 # %% ../../nbs/data/180_tasks.ipynb #views
 def _views(task: Task) -> dict:
@@ -274,10 +281,11 @@ def _usual_size(
     width, height = (max(8, -(-side//8)*8) for side in sides)
     return width, height
 
-# %% ../../nbs/data/180_tasks.ipynb #own-folders
+# %% ../../nbs/data/180_tasks.ipynb #own-folders-whole
 def _require_sides(data: Path):
     "An `InputError` if the target has masks and the source has none."
-    if (data/'source'/'masks').is_dir() or not (data/'target'/'masks').is_dir(): return
+    there = [(data/place).is_dir() for place in ('source', 'source/masks', 'target/masks')]
+    if there != [True, False, True]: return
     what = 'has no masks, but the target has: are the two folders swapped?'
     _object('swapped', [data/'source'], what, f'{data/"source"}: {what} The source is the one with labels.')
 
@@ -286,10 +294,12 @@ _OWN = 'classes.txt', 'source/images', 'source/masks', 'target/images', 'test/im
 def _require_own(data: Path):
     "An `InputError` that names all that is missing of the task folders, if it is more than one thing."
     missing = [name for name in _OWN if not (data/name).exists()]
+    if not _is_source_needed(): missing = [name for name in missing if not name.startswith('source/')]
     if not (data/'target'/'masks').is_dir() and len(missing) > 1:  # else the two may be swapped
         raise InputError(f'{data}: {", ".join(missing)} are missing. The task folders needs a list of '
                          'classes, labelled source images, target images, and labelled test images.')
 
+# %% ../../nbs/data/180_tasks.ipynb #own-folders
 def _own_folders(
     data: str | Path,
     bands: tuple[int, int, int] | None = None,
@@ -311,11 +321,13 @@ def _own_folders(
         if span and found.span: found.span = span
         if name != 'source' and masks: found.span = target.span  # one camera, one range
         return found
-    source, target = part('source'), part('target', masks=False)
+    there = _is_source_needed() or (data/'source').is_dir()
+    source, target = part('source') if there else _Absent(space), part('target', masks=False)
     return Task(
         name='folders', space=space, source=source, target=target, test=part('test'),
-        source_size=_usual_size(source, scale), target_size=_usual_size(target, scale), scale=scale,
-        protocols=tuple(space.protocols), oracle=partial(part, 'target'), allow_unseen=allow_unseen)
+        source_size=_usual_size(source if there else target, scale), target_size=_usual_size(target, scale),
+        scale=scale, protocols=tuple(space.protocols), oracle=partial(part, 'target'),
+        allow_unseen=allow_unseen)
 
 # %% ../../nbs/data/180_tasks.ipynb #require-drawable
 def _require_drawable(world: Path, size: tuple[int, int], images: int):
@@ -438,6 +450,17 @@ def _sizes_without_data(name: str) -> tuple | None:
     size = inspect.signature(TASKS[_world_of(name)[0]][1]).parameters.get('size')
     return (size.default, size.default) if size else (_TILE, _TILE)
 
+# %% ../../nbs/data/180_tasks.ipynb #sourceless
+def _with_what_is_there(open_task: Callable[[], Task]) -> Task:
+    "A task whose source images may be missing."
+    missing = {}
+    with _searching(source=False, missing=missing): task = open_task()
+    def stands_for(folder): return any(Path(folder) in Path(image).parents for image in source_images)
+    source_images = getattr(task.source, 'images', ())
+    others = [message for folder, message in missing.items() if not stands_for(folder)]
+    if others: raise InputError(others[0])
+    return replace(task, source=_Absent(task.space)) if missing else task
+
 # %% ../../nbs/data/180_tasks.ipynb #drawn-folder
 def _drawn_folder(name: str, data: str | Path, size: tuple[int, int] | None) -> tuple[Path, tuple[int, int]]:
     "Where a world is drawn, and at which size."
@@ -529,6 +552,7 @@ def find_task(
     window: tuple[int, int] | None = None,  # (width, height) of the parts in which the network sees images …
     scale: float | None = None,           # … that were resized by this factor; None: as the task has it
     overlap: float | None = None,         # share of a part that blends with the next, at most .5; None: .25
+    source: bool = True,                  # False: the source's images may be missing
 ) -> Task:
     "The task of that name, ready to be trained on."
     _require_task(name)
@@ -537,7 +561,8 @@ def find_task(
         raise InputError('give `size`, to which whole images are resized, or `window` and `scale`; not both.')
     own = _of_folders(name, dict(bands=bands, span=span), allow_unseen, scale)
     listed = _read_skip(skip, data)
-    with _skipping(listed, data): whole = _open_task(name, data, size, draw, drawn, own)
+    open_task = partial(_open_task, name, data, size, draw, drawn, own)
+    with _skipping(listed, data): whole = open_task() if source else _with_what_is_there(open_task)
     def oracle():
         with _skipping(listed, data): return whole.oracle()
     task = replace(whole, skipped=tuple(listed), oracle=oracle) if listed else whole

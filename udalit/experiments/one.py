@@ -35,7 +35,7 @@ from ..evaluation.results import write_results
 from ..evaluation.show import confusion_picture, curves, panel, _score_curves
 from ..labels import LabelSpace
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
-from ..methods.plans import Method, Restyle, stage_settings
+from ..methods.plans import Method, Restyle, _reads_source, stage_settings
 from ..methods.settings import Settings
 from ..nets.generators import _encoder, _first_weights, deeplab_v2
 from ..nets.weights import _IMAGENET, load_generator, _published
@@ -310,7 +310,7 @@ def _prepare(
     settings = settings_for(backbone, method)
     asked = dict(method=method.title, seed=seed, precision=options.precision)
     if out is not None: _require_asked(Path(out), task, data, size, asked, settings)
-    found = partial(find_task, data=data, size=size, drawn=drawn, **own or {})
+    found = partial(find_task, data=data, size=size, drawn=drawn, source=_reads_source(method), **own or {})
     late = isinstance(task, Task) or _is_drawn(task) or task in _DRAWN_IN_PART
     if not late: task = found(task)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
@@ -460,7 +460,7 @@ def _task_of(folder: str | Path, data: str | Path | None = None) -> Task:
     if 'scale' in run.about: size = None  # it saw parts of images
     task = find_task(run.about['task'], data, size, draw=False, bands=_seen_as(about)['bands'],
                      classes=len(about['space']['classes']), drawn=about.get('drawn'),
-                     skip=about.get('skip'))
+                     skip=about.get('skip'), source=False)
     if 'span' in about: task.test.span = tuple(about['span'])  # as in training
     return task
 

@@ -29,12 +29,14 @@ from .pixintrada import intrada, pixintrada
 from .plans import Method, Train
 from .settings import _FOR_SMALL, _require_settings, Settings
 from .sim import sim
+from .source_free import source_free
 from ..nets.generators import _require_backbone
 
 # %% ../../nbs/methods/590_catalogue.ipynb #methods
-_PAPERS = adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixintrada, dacs, daformer, mic
+_OTHERS = (adaptsegnet, advent, minent, clan, fada, sim, isia_aim, intrada, pixintrada, dacs, daformer, mic,
+           source_free)
 
-METHODS = {method.name: method for method in (*CONTROLS, *(paper() for paper in _PAPERS))}
+METHODS = {method.name: method for method in (*CONTROLS, *(paper() for paper in _OTHERS))}
 
 # %% ../../nbs/methods/590_catalogue.ipynb #lists
 def _parse_list(text: str | None) -> list[str]:

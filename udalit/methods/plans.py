@@ -212,6 +212,12 @@ def _stage_inputs(stage) -> dict[str, str]:
     there = {what: (None, *_BEFORE.get(what, ())) for what in wanted}
     return {what: name for what, name in wanted.items() if name not in there[what]}
 
+# %% ../../nbs/methods/490_plans.ipynb #reads-source
+def _reads_source(method: Method) -> bool:
+    "Does any stage look at the source's images?"
+    return any(isinstance(stage, Restyle) or getattr(stage, 'source', None) == 'source'
+               for stage in method.stages)
+
 # %% ../../nbs/methods/490_plans.ipynb #stage-settings
 @_checked
 def stage_settings(

@@ -91,7 +91,7 @@ def _require_fit(
         terms = _stage_terms(method, stage, Setup(network, settings, task.space))
         if stage.network == 'segmentation':
             for term in terms.values(): term.check(maps)
-        if stage.source == 'oracle': task.oracle()
+        if stage.source in ('source', 'oracle'): task.labelled(stage.source)
 
 # %% ../../nbs/runs/670_fit.ipynb #blank-maps
 def _blank_maps(network: nn.Module, task: Task) -> Maps:
