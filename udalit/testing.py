@@ -9,6 +9,7 @@ __all__ = ['toy_pass', 'check_term']
 from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from itertools import product
 from types import SimpleNamespace
 
@@ -125,12 +126,25 @@ def _case(
     source = make(labels=labels, absent=absent[0], seed=2*seed, **common)
     known = dict(labels=labels, confidence=True) if 'labels' in term.needs else {}
     target = make(absent=absent[1], seed=2*seed + 1, **known, **common)
+    _add_views(term, source, target, partial(make, absent=absent[1], **common), seed)
     return term, source if 'source' in term.needs else None, target if 'target' in term.needs else None
+
+def _add_views(term: Term, source: Pass, target: Pass, make: Callable, seed: int):
+    "Give the target the views that the term needs of others, without a graph, and the one that it makes."
+    for view in sorted(term.needs - {'source', 'target', 'labels'}):
+        target.views[view] = _detached(make(seed=100 + seed))
+    if not term.makes: return
+    def see(images, labels, confidence):
+        return Pass(images, make(seed=200 + seed).maps, labels, confidence=confidence)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # what the term draws
+        target.views[term.makes] = term.make_view(source, target, see)
 
 # %% ../nbs/310_testing.ipynb #steps
 def _steps(term: Term, source, target) -> SimpleNamespace:
     "Losses and gradients of a generator's step and, if the term has networks of its own, a discriminator's."
     passes = {domain: seen for domain, seen in dict(source=source, target=target).items() if seen is not None}
+    passes |= getattr(target, 'views', {})
     loss = term.generator_loss(source, target)
     _require(loss.requires_grad, 'the generator\'s loss has no gradient')
     loss.backward()
@@ -187,6 +201,8 @@ def _check_generator(build, make) -> str:
         got = ', '.join(pulled['target']) or 'nothing'
         _require(bool(pulled['target']) == term.reads_target,
                  f'the gradient reaches {got} of the target, and reads_target is {term.reads_target}')
+    alone = term.makes and not term.reads_target
+    _require(not alone or pulled[term.makes], f'the gradient does not reach the view "{term.makes}"')
     reached = [f'{domain} {name}' for domain, names in pulled.items() for name in names]
     return f'moves {", ".join(reached) or "neither pass"}'
 
@@ -223,7 +239,7 @@ def _check_ignored(build, make) -> str:
 def _check_half(build, make) -> str:
     term, *passes = _case(build, make)
     exact = _steps(deepcopy(term), *passes).losses
-    _, *passes = _case(build, make, dtype=torch.bfloat16)
+    _, *passes = _case(lambda *_: term, make, dtype=torch.bfloat16)
     with torch.autocast('cpu', torch.bfloat16): done = _steps(term, *passes)
     _require_sound(done)
     off = 0.
@@ -239,7 +255,7 @@ def _check_repeat(build, make) -> str:
     term, *_ = _case(build, make)
     losses = []
     for _ in range(2):
-        _, *passes = _case(build, make)  # a pass keeps what was computed, so each call gets its own
+        _, *passes = _case(lambda *_: term, make)  # a pass keeps what was computed: each call has its own
         torch.manual_seed(0)
         losses.append(_steps(deepcopy(term), *passes).losses)
     _require(losses[0] == losses[1], f'two calls give {losses[0]} and {losses[1]}')
@@ -249,7 +265,7 @@ def _check_repeat(build, make) -> str:
 def _check_state(build, make) -> str:
     term, *_ = _case(build, make)
     for step in range(3):
-        _, *passes = _case(build, make, seed=step)
+        _, *passes = _case(lambda *_: term, make, seed=step)
         _steps(term, *passes)
         with torch.no_grad():
             for parameter in term.parameters():
@@ -258,7 +274,7 @@ def _check_state(build, make) -> str:
     resumed.load_state_dict(deepcopy(term.state_dict()))
     losses = []
     for each in (term, resumed):
-        _, *passes = _case(build, make, seed=3)
+        _, *passes = _case(lambda *_, each=each: each, make, seed=3)
         torch.manual_seed(0)
         losses.append(_steps(each, *passes).losses)
     _require(losses[0] == losses[1], f'after loading the losses are {losses[1]}, they should be {losses[0]}')
