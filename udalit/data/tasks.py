@@ -73,8 +73,10 @@ class Task:
 # %% ../../nbs/data/180_tasks.ipynb #labelled
 @patch
 def labelled(self: Task, which: str) -> Dataset:
-    "The images whose labels are used for training: 'source', or 'oracle' for the target's own."
+    "The images whose labels train: 'source'; the target's own, 'oracle' for all, 'few' for what is there."
     if which == 'oracle': return self.oracle()
+    if which == 'few':
+        with _searching(faults=[]): return self.oracle()  # leaves out what has no label
     if isinstance(self.source, _Absent):
         raise InputError(f'{self.name}: its source images are missing, and a stage learns from them. '
                          'Give them, or a finished run that did: `inter` = RUN.')

@@ -48,7 +48,7 @@ from .folder import _read_done, _require_free, _require_unchanged
 from .identity import _Request, stage_records
 from ..options import RunOptions
 from .stages import _STAGES, _StageContext, _ready
-from .stages import _require_revealable, _require_taken, _require_translated, _scored_steps
+from .stages import _require_taken, _require_translated, _revealed_names, _scored_steps
 from ..training.step import Trainer, _plain_accelerator
 from ..training.watch import Journal
 
@@ -82,7 +82,7 @@ def _require_fit(
     for stage in method.stages:
         taken = out is not None and Run(Path(out), {}).finished(stage.name)
         if isinstance(stage, Take) and not taken: _require_taken(stage, task, network)
-        if isinstance(stage, Reveal): _require_revealable(stage, task)
+        if isinstance(stage, Reveal): _revealed_names(stage, task)  # an `InputError` if there are fewer
         if isinstance(stage, Rank) and len(task.target) < 2:
             raise InputError(f'stage "{stage.name}" parts the target into easy and hard images: it needs at '
                              f'least 2, the task {task.name} has {len(task.target)}.')

@@ -172,7 +172,7 @@ def _label_record(stage, request: _Request) -> dict:
     "What makes a stage that labels, splits or ranks the target."
     own = {f.name: getattr(stage, f.name) for f in fields(stage) if f.name not in _ROLES}
     data = dict(unlabelled=request.data('unlabelled'))
-    if isinstance(stage, Reveal): data['oracle'] = request.data('oracle')
+    if isinstance(stage, Reveal): data['few'] = request.data('few')
     return dict(kind=type(stage).__name__, data=data, space=request.space) | own
 
 def _restyle_record(stage: Restyle, request: _Request) -> dict:

@@ -108,7 +108,7 @@ def _revealed_target(context: _StageContext, stage: Reveal) -> Dataset:
     names = read_json(context.run.stage(stage.name)/'revealed.json', dict(images=list[str]))['images']
     target = context.task.target
     if stage.labels is not None: target = PseudoLabelled(target, context.run.stage(stage.labels))
-    return _Revealed(target, context.task.oracle(), names)
+    return _Revealed(target, context.task.labelled('few'), names)
 
 def _target_images(context: _StageContext, which: str) -> Dataset:
     "'unlabelled', or those of a stage with its labels; of a ranking the hard ones, without."
@@ -457,20 +457,14 @@ def _rank_stage(stage: Rank, context: _StageContext):
     _finish_stage(stage, context, said, easy=len(easy), hard=len(hard))
 
 # %% ../../nbs/runs/650_stages.ipynb #reveal-stage
-def _require_revealable(stage: Reveal, task: Task):
-    "An `InputError` unless the target has as many images, and each of them a label."
-    total, known = len(task.target), set(task.oracle().names)
-    if stage.count > total:
-        raise InputError(f'stage "{stage.name}" is to see the labels of {stage.count} target images: '
-                         f'the task {task.name} has {total}.')
-    lacking = [name for name in _revealed_names(stage, task) if name not in known]
-    if lacking:
-        raise InputError(f'stage "{stage.name}": the target image {lacking[0]} has no label '
-                         f'({len(lacking)} of {stage.count} have none).')
-
 def _revealed_names(stage: Reveal, task: Task) -> list[str]:
-    "Names of the images whose labels may be seen."
-    return [task.target.names[i] for i in _spread(stage.count, len(task.target))]
+    "Names of the images whose labels may be seen: so many, evenly apart, of those that have one."
+    known = set(task.labelled('few').names)
+    there = [name for name in task.target.names if name in known]
+    if stage.count > len(there):
+        raise InputError(f'stage "{stage.name}" is to see the labels of {stage.count} target images: '
+                         f'in the task {task.name}, {len(there)} have one.')
+    return [there[i] for i in _spread(stage.count, len(there))]
 
 def _reveal_stage(stage: Reveal, context: _StageContext):
     "Note the names of the target images whose labels may be seen."
