@@ -6,7 +6,7 @@
 __all__ = ['wrap', 'rehead']
 
 # %% ../../nbs/nets/250_wrap.ipynb #imports
-import difflib
+import difflib, math
 from collections.abc import Mapping
 
 import torch
@@ -30,6 +30,22 @@ def _logits(output) -> tuple[Tensor, Tensor | None]:
                          "a tensor, 'out' in a dict, or `.logits`.")
     return output, aux
 
+# %% ../../nbs/nets/250_wrap.ipynb #tokens
+_MOST_BEFORE = 5  # tokens without a place: a class token, and four registers
+
+def _as_map(
+    tokens: Tensor,          # (b, n, c)
+    size: tuple[int, int],   # (H, W) of the images
+) -> Tensor | None:          # (b, c, H/p, W/p), rounded up; None: no grid of squares
+    "Tokens as a map, without those in front that have no place."
+    height, width = size
+    for before in range(min(_MOST_BEFORE, tokens.shape[1] - 1) + 1):
+        count = tokens.shape[1] - before
+        side = round(math.sqrt(height*width/count))
+        grid = -(-height//max(1, side)), -(-width//max(1, side))
+        if math.prod(grid) == count: return tokens[:, before:].transpose(1, 2).unflatten(2, grid)
+    return None
+
 # %% ../../nbs/nets/250_wrap.ipynb #wrapped
 class _Wrapped(nn.Module):
     "A network with its features taken at `layer`; made by `wrap`."
@@ -47,9 +63,12 @@ class _Wrapped(nn.Module):
         hook = self.network.get_submodule(self.layer).register_forward_hook(catch)
         try: logits, aux = _logits(self.network(images))
         finally: hook.remove()
-        if not caught or not isinstance(caught[-1], Tensor) or caught[-1].ndim != 4:
-            raise InputError(f'layer {self.layer!r} gave no map (b, c, h, w); name a layer that does.')
-        return Maps(caught[-1], logits, aux)
+        features = caught[-1] if caught and isinstance(caught[-1], Tensor) else torch.empty(0)
+        if features.ndim == 3: features = _as_map(features, images.shape[-2:])
+        if features is None or features.ndim != 4:
+            raise InputError(f'layer {self.layer!r} gave neither a map (b, c, h, w) nor tokens (b, n, c) of '
+                             'squares of the image; name a layer that does.')
+        return Maps(features, logits, aux)
 
 # %% ../../nbs/nets/250_wrap.ipynb #run-order
 def _modules_after(network: nn.Module, layer: str, images: Tensor) -> tuple[str, ...]:
