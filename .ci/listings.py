@@ -62,8 +62,8 @@ Steps of each training, times images of a batch.
 
 def method_pages():
     "The notebook of each method, by its name."
-    from udalit.methods.catalogue import _PAPERS, CONTROLS
-    made = {paper().name: paper.__module__ for paper in _PAPERS}
+    from udalit.methods.catalogue import _OTHERS, CONTROLS
+    made = {make().name: make.__module__ for make in _OTHERS}
     made |= {method.name: 'udalit.methods.controls' for method in CONTROLS}
     return {name: notebook_of(LIB.parent/(module.replace('.', '/')+'.py')) for name,module in made.items()}
 
