@@ -68,7 +68,8 @@ def _choice_scores(
     if not count: raise InputError('no images to look at; the set is empty.')
     scores = {name: (total/count).item() for name, total in sums.items()}
     marginal = entropy(mean[None, :, None, None]/count).item()
-    return scores | dict(information=scores['entropy'] - marginal)
+    scores |= dict(information=scores['entropy'] - marginal)
+    return scores if math.isfinite(scores['entropy']) else dict.fromkeys(scores, math.nan)  # it diverged
 
 # %% ../../nbs/experiments/837_choice.ipynb #of-stage
 def _teacher_of(subject: _Subject, network: nn.Module) -> nn.Module | None:
@@ -141,7 +142,7 @@ def _guides(rows: list[dict]) -> list[dict]:
     "For each score: how many networks have it, which it chooses, and where mIoU is known, how well that is."
     guides = []
     for score, best in _BETTER.items():
-        there = [row for row in rows if row.get(score) is not None]
+        there = [row for row in rows if row.get(score) is not None and math.isfinite(row[score])]
         if len(there) < 2: continue
         chosen, sign = best(there, key=lambda row: row[score]), 1 if best is max else -1
         guide = dict(score=score, networks=len(there), chosen=chosen)
@@ -161,7 +162,7 @@ def _number(value, digits: int = 3) -> str: return '–' if value is None else f
 
 def _choice_text(rows: list[dict], width: int | None = None) -> str:
     "The networks, the best by information first, and what each score would choose."
-    ordered = sorted(rows, key=lambda row: row['information'])
+    ordered = sorted(rows, key=lambda row: np.nan_to_num(row['information'], nan=math.inf))
     cells = [['run', 'stage', 'step', *_BETTER, 'mIoU']]
     for row in ordered:
         scores = [_number(row.get(name)) for name in _BETTER]

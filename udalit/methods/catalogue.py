@@ -127,10 +127,8 @@ _OF_SCALE = {'batch_size', 'learning_rate', 'preprocessing'}  # of ResNet-101 an
 
 def _made_small(method: Method) -> Method:
     "The method without what belongs to a large network, to first weights, or to thousands of steps."
-    arguments = method.arguments
-    if not any(place.endswith('teacher.alpha') for place in method.placed):
-        arguments = _without_average(arguments)
-    small = replace(method, stages=tuple(map(_without_scale, method.stages)), arguments=arguments)
+    stages = tuple(map(_without_scale, method.stages))
+    small = replace(method, stages=stages, arguments=_without_average(method))
     asked = any(change.startswith('--with features') for change in method.changes)
     if asked or 'features' not in _terms_of(small): return small
     return replace(remove_term(small, 'features'), changes=method.changes)  # random features are not worth it

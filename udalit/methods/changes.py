@@ -201,8 +201,10 @@ def from_run(
 # %% ../../nbs/methods/500_changes.ipynb #recipe
 _RECIPES = dict(short=dict(steps=1000, batch_size=4, optimizer='adam', learning_rate=1e-4))
 
-def _without_average(arguments: dict) -> dict:
-    "Without a teacher's α, which averages over more steps than a network is trained for."
+def _without_average(method: Method) -> dict:
+    "A method's arguments without a teacher's α, which averages over too many steps, unless it was asked for."
+    arguments = method.arguments
+    if any(place.endswith('teacher.alpha') for place in method.placed): return arguments
     own = {name: value for name, value in arguments.get('teacher', {}).items() if name != 'alpha'}
     others = {term: given for term, given in arguments.items() if term != 'teacher'}
     return others | dict(teacher=own) if own else others
@@ -211,7 +213,7 @@ def _with_recipe(method: Method, name: str) -> Method:
     "The method with the settings of that recipe."
     if name not in _RECIPES: raise InputError(f'no recipe "{name}".{_there_are(name, _RECIPES)}')
     settings = method.chosen | _RECIPES[name]
-    return _changed(method, 'recipe', name, chosen=settings, arguments=_without_average(method.arguments))
+    return _changed(method, 'recipe', name, chosen=settings, arguments=_without_average(method))
 
 # %% ../../nbs/methods/500_changes.ipynb #reveal-labels
 def _reveals(method: Method, stage, count: int) -> Reveal | None:
