@@ -43,7 +43,7 @@ class _Endless(Dataset):
         dataset: Dataset,
         transform: Callable,           # sample → sample, such as `Preprocess`
         seed: int = 0,
-        ordered: Callable = _shuffled,  # (N, generator) → N indices of samples, for one epoch
+        ordered: Callable = _shuffled,  # (N, generator) → N indices of samples, or (N, 2): with a class each
         batch_size: int = 1,            # for a transform that changes all samples of a batch alike
     ):
         if len(dataset) == 0: raise InputError(f'{dataset}: no samples to train on.')
@@ -53,18 +53,25 @@ class _Endless(Dataset):
 
     def index(self, n: int) -> int:
         "Which sample of the data set stands at position n."
+        return self.chosen(n)[0]
+
+    def chosen(self, n: int) -> list[int]:
+        "The same, and the class for which it was chosen, if it was for one."
         epoch, place = divmod(n, len(self.dataset))
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(derive(self.seed, 'order', epoch))
             self.epoch, self.order = epoch, self.ordered(len(self.dataset), generator)
-        return self.order[place].item()
+        return self.order[place].reshape(-1).tolist()
 
     def __getitem__(self, n: int) -> dict:
-        of_batch = {}
+        index, *classes = self.chosen(n)
+        told = {}  # what the transform wants to know beside the sample
         if getattr(self.transform, 'alone', False):
-            of_batch = dict(batch=derive(self.seed, 'batch', n//self.batch_size))
+            told['batch'] = derive(self.seed, 'batch', n//self.batch_size)
+        if getattr(self.transform, 'wants', False) and classes:
+            told['wanted'] = classes[0]
         with _seeded(derive(self.seed, 'augment', n)):
-            return self.transform({**self.dataset[self.index(n)], **of_batch})
+            return self.transform({**self.dataset[index], **told})
 
 # %% ../../nbs/data/130_loaders.ipynb #balanced
 class _ClassBalanced:
@@ -107,11 +114,11 @@ class _RareClasses:
         self.chances = self.chances*self.shows.any(0)
 
     def __call__(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        "`count` indices of samples."
+        "(count, 2): the index of a sample, and the class for which it was chosen."
         classes = torch.multinomial(self.chances, count, replacement=True, generator=generator)
         numbers = self.shows.sum(0)[classes]                                     # images to choose from
         which = (torch.rand(count, generator=generator)*numbers).long()
-        return self.images_of[which, classes]
+        return torch.stack((self.images_of[which, classes], classes), 1)
 
 # %% ../../nbs/data/130_loaders.ipynb #half
 class _HalfOf:

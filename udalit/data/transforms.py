@@ -118,15 +118,22 @@ class _Resize:
 # %% ../../nbs/data/120_transforms.ipynb #keep-size
 _GREY = [124, 116, 104]  # RGB, 0 once it is normalised
 
-def _keep_size(size: tuple[int, int]) -> Callable:
-    "A step that crops or pads to `size` = (width, height), at a random place."
-    fill = {tv_tensors.Image: _GREY, tv_tensors.Mask: IGNORE}
-    return v2.RandomCrop((size[1], size[0]), pad_if_needed=True, fill=fill)
+class _Part:
+    "Crop or pad, at a random place; again where a crop shows too little of a class that is wanted."
+    enough = .5*3000/512**2  # share of the crop's pixels, by DAFormer's code
+    tries = 10
 
-def _cropped(size: tuple[int, int]) -> Callable:
-    "A step that takes a random part of `size` = (width, height)."
-    width, height = size
-    return v2.RandomCrop((height, width))
+    def __init__(self, size: tuple[int, int]):  # (width, height)
+        fill = {tv_tensors.Image: _GREY, tv_tensors.Mask: IGNORE}
+        self.crop = v2.RandomCrop(size[::-1], pad_if_needed=True, fill=fill)
+
+    def __call__(self, sample: dict) -> dict:
+        scene = {key: value for key, value in sample.items() if key != 'wanted'}
+        wanted = sample.get('wanted')
+        for _ in range(self.tries):
+            part = self.crop(scene)
+            if wanted is None or (part['label'] == wanted).float().mean() >= self.enough: break
+        return part
 
 def _jitter(amounts: tuple[float, ...]) -> Callable:
     "A step that changes brightness, contrast, saturation and hue."
@@ -212,16 +219,16 @@ class Preprocess:
         if scale is not None:
             self.steps = [_Rescale(scale, None if alone else scales)]
             if place == 'middle': self.steps.append(_Middle(crop or self.size))
-            if place == 'random': self.steps.append(_keep_size(crop or self.size))
+            if place == 'random': self.steps.append(_Part(crop or self.size))
             if alone: self.steps.append(_ZoomAlone(size, scales))
         else:
-            if own_size: self.steps = [_OwnSize(crop)]
-            else: self.steps = [(_ZoomAlone if alone else _Resize)(size, scales, resize_label)]
-            if scales and not alone: self.steps.append(_keep_size(size))
-            if crop: self.steps.append(_cropped(crop))
+            resized = (_ZoomAlone if alone else _Resize)(size, scales, resize_label)
+            self.steps = [_OwnSize(crop) if own_size else resized]
+            if crop or (scales and not alone): self.steps.append(_Part(crop or size))
         if flip: self.steps.append(v2.RandomHorizontalFlip())
         if jitter: self.steps.append(_jitter(jitter))
         self.steps.append(_as_plain)
+        self.wants = any(isinstance(step, _Part) for step in self.steps)  # the class that a part should show
 
     def __call__(self, sample: dict) -> dict:
         for step in self.steps: sample = step(sample)
