@@ -90,6 +90,19 @@ class _RepeatedSGD(torch.optim.Optimizer):
         if not state: state['momentum_buffer'] = torch.zeros_like(weight)
         return state['momentum_buffer']
 
+# %% ../../nbs/training/600_optimisers.ipynb #norms-apart
+def _norms_apart(groups: list[dict], network: nn.Module) -> list[dict]:
+    "The groups with the weights of LayerNorms in groups of their own, that do not decay."
+    norms = {id(weight) for module in network.modules() if isinstance(module, nn.LayerNorm)
+             for weight in module.parameters()}
+    split = []
+    for group in groups:
+        others, apart = ([weight for weight in group['params'] if (id(weight) in norms) == wanted]
+                         for wanted in (False, True))
+        if others: split.append(group | dict(params=others))
+        if apart: split.append(group | dict(name=f'{group["name"]}, norms', params=apart, weight_decay=0.))
+    return split
+
 # %% ../../nbs/training/600_optimisers.ipynb #generator-optimizer
 @_checked
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -105,7 +118,8 @@ def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.O
         return kind(groups, momentum=settings.momentum, nesterov=settings.nesterov,
                     weight_decay=settings.weight_decay)
     if repeated: raise InputError('`repeat_backbone` = True repeats steps of SGD: give `optimizer` = sgd.')
-    kind = torch.optim.AdamW if settings.optimizer == 'adamw' else torch.optim.Adam
+    kind = torch.optim.Adam
+    if settings.optimizer == 'adamw': kind, groups = torch.optim.AdamW, _norms_apart(groups, network)
     return kind(groups, betas=settings.betas, weight_decay=settings.weight_decay)
 
 # %% ../../nbs/training/600_optimisers.ipynb #discriminator-optimizer
