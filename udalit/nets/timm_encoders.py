@@ -18,13 +18,16 @@ from torch.nn import functional as F
 
 from ..core import InputError
 from .encoders import _joined
+from .segformer import _teach_timm
+
+_teach_timm()
 
 # %% ../../nbs/nets/215_timm_encoders.ipynb #require-timm
 _TIMM = 'timm/'
 
 def _meant(word: str, known: list[str]) -> str:
     "The names that somebody may have meant."
-    if word.startswith(('mit_b', 'segformer')): return " SegFormer's encoder is not in it; pvt_v2_b0 is near."
+    if word.startswith('segformer'): return " SegFormer's encoders are mit_b0 … mit_b5."
     near = difflib.get_close_matches(word, known, 3)
     return f' Did you mean {" or ".join(near)}?' if near else ''
 
@@ -127,9 +130,10 @@ class _TimmEncoder(nn.Module):
 
     def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         "Tensors of other public files under timm's names, and position embeddings at this network's size."
-        known = getattr(sys.modules[type(self.net).__module__], 'checkpoint_filter_fn', None)
         state = {name.removeprefix('net.'): value for name, value in state.items()}
-        if known is not None: state = known(state, self.net)
+        known = getattr(sys.modules[type(self.net).__module__], 'checkpoint_filter_fn', None)
+        if hasattr(self.net, 'convert'): state = self.net.convert(state)
+        elif known is not None: state = known(state, self.net)
         return {f'net.{name}': value for name, value in state.items()}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # (b, 3, H, W)
