@@ -8,8 +8,7 @@ does slows both.
 the method's adversary. `ratio` is the median of time with / time without, pair by pair, with its quartiles.
 The aim: at most 10 % more on a GPU, 15 % on a CPU; `!` marks what exceeds it, as a term with a view of its
 own must, which is one more pass: all of MIC's together shall cost no more than 1.6. `MiB`: the most a step
-holds
-beyond weights, optimisers and data, without → with.
+holds beyond weights, optimisers and data, without → with.
 
 No network is trained: 5 is added to the logit of one class at each pixel of the feature map. Which one, a
 drawn scene says, 3 % of its pixels exchanged for another's. So regions and class means are those of a fair
@@ -17,7 +16,9 @@ prediction, whatever the backbone; a random ResNet would predict a few classes o
 pseudo-labels of terms that read some leave a third of the pixels out.
 
     python benchmarks/terms.py --backbone resnet101 --size 1024x512 --batch 1 --device cuda --precision bf16
+    python benchmarks/terms.py --clock cpu --out benchmarks/results/terms-cpu.csv
 """
+import csv
 import gc
 import os
 import platform
@@ -239,8 +240,8 @@ def size(text: str) -> tuple[int, int]:
     width, height = text.split('x')
     return int(width), int(height)
 
-def parse() -> tuple[Conditions, str | None]:
-    "The conditions, and the term to measure if not all."
+def parse() -> tuple[Conditions, str | None, Path | None]:
+    "The conditions, the term to measure if not all, and where to write."
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('--backbone', default='small', choices=BACKBONES)
@@ -253,20 +254,35 @@ def parse() -> tuple[Conditions, str | None]:
     add('--clock', default='wall', choices=('wall', 'cpu'), help='cpu: processor time, on a busy machine')
     add('--only', help='a term, such as isia, or one variant, such as isia=map')
     add('--statistics', default='both', choices=('both', 'target'), help='whose passes move BatchNorm')
+    add('--out', type=Path, help='a CSV of the ratios')
     args = parser.parse_args()
     _parse_entry(args.only or 'seg')  # its error lists what there is
     burst = args.burst or (5 if args.device == 'cuda' else 1)
-    return Conditions(args.backbone, args.size, args.size, args.batch, args.device, args.precision,
-                      args.repeats, burst=burst, clock=args.clock, statistics=args.statistics), args.only
+    conditions = Conditions(args.backbone, args.size, args.size, args.batch, args.device, args.precision,
+                            args.repeats, burst=burst, clock=args.clock, statistics=args.statistics)
+    return conditions, args.only, args.out
+
+def row(comparison: Comparison, cost: Cost) -> dict:
+    "The same as a row of the CSV."
+    return dict(term=comparison.label, plain_ms=f'{cost.milliseconds:.1f}', ratio=f'{cost.ratio:.3f}',
+                lower_quartile=f'{cost.low:.3f}', upper_quartile=f'{cost.high:.3f}')
 
 def main():
-    conditions, only = parse()
+    conditions, only, out = parse()
     device = f'CPU, {torch.get_num_threads()} of {os.cpu_count()} threads'
     if conditions.gpu: device = torch.cuda.get_device_name()
     versions = f'udalit {udalit.__version__}, torch {torch.__version__}, Python {platform.python_version()}'
     print(device, versions, conditions, '', sep='\n')
     print(f'{"term":28}{"plain ms":>9}{"ratio":>8}   quartiles      MiB (GPU)', flush=True)
+    rows = []
     for comparison in comparisons(only):
-        print(line(comparison, compare(comparison, conditions), conditions), flush=True)
+        cost = compare(comparison, conditions)
+        print(line(comparison, cost, conditions), flush=True)
+        rows.append(row(comparison, cost))
+    if out is None: return
+    with out.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 if __name__ == '__main__': main()

@@ -136,7 +136,8 @@ def _made_small(method: Method) -> Method:
 def _without_scale(stage):
     "A stage that trains the segmentation network, without the settings that belong to a large one."
     if not isinstance(stage, Train) or stage.network != 'segmentation': return stage
-    dropped = _OF_SCALE - set(stage.chosen)
+    of_large = _OF_SCALE if stage.target else _FOR_SMALL.keys()  # on the source alone: as the control is
+    dropped = of_large - set(stage.chosen)
     kept = {name: value for name, value in stage.settings.items() if name not in dropped}
     return replace(stage, settings=kept)
 

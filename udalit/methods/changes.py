@@ -13,7 +13,7 @@ from ..core import InputError, _checked, _there_are
 from ..losses.terms import TERMS, _require_declared
 from .plans import Method, PseudoLabel, Restyle, Reveal, Take, Train
 from .plans import _available, _parse_entry
-from .settings import _require_settings
+from .settings import Settings, _require_settings
 
 # %% ../../nbs/methods/500_changes.ipynb #terms-of
 def _terms_of(
@@ -240,6 +240,7 @@ def _reveal_labels(method: Method, count: int) -> Method:
 
 # %% ../../nbs/methods/500_changes.ipynb #begin-after
 _SEG = 'seg', 'seg_aux'
+_AS_SOURCE = 'preprocessing', 'sampling', 'warm_up', 'horizon', 'power', 'hold'
 
 def _before(method: Method, first: str) -> Train | Take:
     "The stage that leaves the network to begin with."
@@ -248,7 +249,8 @@ def _before(method: Method, first: str) -> Train | Take:
     terms = tuple(entry for entry in begins.terms if _parse_entry(entry)[0] in _SEG)
     painted = [stage.name for stage in method.stages if isinstance(stage, Restyle)]
     source = begins.source if begins.source in painted else 'source'
-    return Train('pretrain', terms or ('seg',), source, target=None)
+    plain = {name: getattr(Settings(), name) for name in _AS_SOURCE if name in method.settings}
+    return Train('pretrain', terms or ('seg',), source, target=None, settings=plain)
 
 @_checked
 def begin_after(
