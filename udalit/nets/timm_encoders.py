@@ -132,8 +132,10 @@ class _TimmEncoder(nn.Module):
         "Tensors of other public files under timm's names, and position embeddings at this network's size."
         state = {name.removeprefix('net.'): value for name, value in state.items()}
         known = getattr(sys.modules[type(self.net).__module__], 'checkpoint_filter_fn', None)
-        if hasattr(self.net, 'convert'): state = self.net.convert(state)
-        elif known is not None: state = known(state, self.net)
+        try:
+            if hasattr(self.net, 'convert'): state = self.net.convert(state)
+            elif known is not None: state = known(state, self.net)
+        except Exception: pass  # of another network: as they are, so that whoever fills this one can refuse
         return {f'net.{name}': value for name, value in state.items()}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # (b, 3, H, W)

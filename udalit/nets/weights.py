@@ -19,6 +19,18 @@ from torch import Tensor, nn
 from ..core import InputError, _checked, writing
 
 # %% ../../nbs/nets/230_weights.ipynb #read-weights
+def _why_unread(error: Exception) -> str:
+    "Why a file cannot be read as weights, from what torch or safetensors said, and what to do."
+    text = str(error).strip()
+    code = re.search(r'Unsupported (?:global: GLOBAL|class) ([\w.]+)', text)
+    if code is not None:
+        return (f'holds a {code[1]}, too, for which code would have to be run. If you trust it, save its '
+                'tensors alone: torch.save(torch.load(OLD, weights_only=False)["state_dict"], NEW).')
+    problem = text.split('\n')[0][:100]
+    if 'weights_only' in problem: problem = 'no file of torch.save'
+    return (f'cannot be read as weights ({type(error).__name__}: {problem}). Is it a file of weights '
+            '(.pth, .pt, .safetensors), and complete? Copy it again.')
+
 _WRAPPERS = 'state_dict', 'model', 'model_state_dict', 'model_state', 'net', 'network', 'generator'
 _FADA = 'feature_extractor', 'classifier'  # the halves of a network, as FADA's code saves them
 
@@ -33,9 +45,7 @@ def read_weights(
         if path.suffix == '.safetensors': return load_file(path)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # pickle, zip and torch each have their own
-        problem = str(error).strip().split('\n')[0][:100]
-        raise InputError(f'{path}: cannot be read as weights ({type(error).__name__}: {problem}). '
-                         'Is it complete? Copy it again.') from error
+        raise InputError(f'{path}: {_why_unread(error)}') from error
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping): state = state[key]
     if not isinstance(state, Mapping):

@@ -81,7 +81,7 @@ def _require_fit(
     maps = _blank_maps(network, task)
     for stage in method.stages:
         taken = out is not None and Run(Path(out), {}).finished(stage.name)
-        if isinstance(stage, Take) and not taken: _require_taken(stage, task, network)
+        if isinstance(stage, Take) and not taken: _require_taken(stage, task, network, method)
         if isinstance(stage, Reveal): _revealed_names(stage, task)  # an `InputError` if there are fewer
         if isinstance(stage, Rank) and len(task.target) < 2:
             raise InputError(f'stage "{stage.name}" parts the target into easy and hard images: it needs at '

@@ -73,6 +73,17 @@ def _require_unchanged(stage: Path, done: dict, missing: bool = False):
         raise InputError(f'{stage/name}: {what} since the stage was finished. '
                          f'Put it back, or delete the folder {stage.name}: the stage is made anew then.')
 
+# %% ../../nbs/runs/630_folder.ipynb #whole
+def _is_exported(folder: Path) -> bool:
+    "Is this what `udalit export` made of a run, a network alone?"
+    return (folder/'model.safetensors').exists() and not (folder/'stages').exists()
+
+def _require_whole(folder: Path):
+    "An `InputError` if a run was exported: its stages are not there."
+    if _is_exported(folder):
+        raise InputError(f'{folder}: an exported network, without the stages of its run. '
+                         'Give the folder of the run itself.')
+
 # %% ../../nbs/runs/630_folder.ipynb #run
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -113,6 +124,7 @@ class Run:
         _require_word(self.folder, 'stage', stage, self.about['plan'])
         _require_word(self.folder, 'checkpoint', checkpoint, ('last', 'best'))
         if not self.finished(stage):
+            _require_whole(self.folder)
             raise InputError(f'{self.folder}: stage "{stage}" is not finished. '
                              'Give the same command again to go on.')
         name, marks = f'{checkpoint}.safetensors', _read_done(self.stage(stage)).get('marks', {})
@@ -379,17 +391,19 @@ def _loaded_as(run: Run, stage: str | None, checkpoint: str) -> tuple[str, str]:
     return tuple(_read_model(run.folder/'model.json').get('exported', (run.training[-1], checkpoint)))
 
 # %% ../../nbs/runs/630_folder.ipynb #find-stage
-def _find_stage(
-    place: str | Path,  # of a run, or of a stage in one
-) -> Path:              # of a finished training stage: holds done.json and last.safetensors
-    "The stage's folder; of a run its last training stage's."
+def _find_network(
+    place: str | Path,  # of a run, of a stage in one, or of an exported run
+) -> Path:              # its weights; beside those of a finished stage lies its done.json
+    "The file of a trained network's weights; of a run its last training stage's."
     place = Path(place)
-    if place.parent.name != 'stages': return open_run(place).weights().parent
+    if place.parent.name != 'stages':
+        run = open_run(place)
+        return run.folder/'model.safetensors' if _is_exported(run.folder) else run.weights()
     if not (place/'done.json').exists():
         raise InputError(f'{place}: not a finished stage. '
                          'Give the same command as for that run to end it first.')
     if not (place/'last.safetensors').exists(): raise InputError(f'{place}: this stage leaves no network.')
-    return place
+    return place/'last.safetensors'
 
 # %% ../../nbs/runs/630_folder.ipynb #publish
 def _publish(run: Run):

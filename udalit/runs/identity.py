@@ -23,7 +23,7 @@ from ..methods.plans import _stage_inputs, stage_settings, _stage_terms
 from ..methods.settings import Settings
 from ..nets.weights import read_weights
 from ..restyle import _translated_images
-from .folder import _find_stage, _read_model
+from .folder import _find_network, _read_model
 from ..options import RunOptions
 from .stages import _ROLES, _description, _seed_of
 
@@ -190,11 +190,11 @@ def _take_record(stage: Take, request: _Request) -> dict:
     "What makes a stage that takes a network; once it is taken, the place that it came from may be gone."
     before = request.before.get(stage.name, {})
     if not Path(stage.run).exists() and 'weights' in before: return before
-    place = _find_stage(stage.run)
+    place = _find_network(stage.run)
     described = _description(place)
     about = {} if described is None else _read_model(described)
     model = {key: value for key, value in about.items() if key in ('backbone', 'options', 'space')}
-    weights = read_weights(place/'last.safetensors')
+    weights = read_weights(place)
     return dict(kind='Take', name=stage.name, weights=_tensors_digest(weights), model=digest(model))
 
 # %% ../../nbs/runs/660_identity.ipynb #records

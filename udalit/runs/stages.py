@@ -36,7 +36,7 @@ from ..methods.plans import build_terms, stage_settings
 from ..methods.settings import Settings
 from ..options import RunOptions
 from ..nets.batchnorm import set_batchnorm
-from ..nets.weights import load_generator, save_generator
+from ..nets.weights import _coverage, load_generator, read_weights, save_generator
 from ..nets.translators import Translator
 from ..labels import colorize
 from ..predict import _evaluating, _label_map, mean_entropy
@@ -46,7 +46,7 @@ from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScen
 from .checkpoints import _continue_terms, _forget_after, _load_checkpoint, _read_scores
 from .checkpoints import _save_checkpoint, _save_terms, _snapshot, _stoppable
 from .checkpoints import _write_scores
-from .folder import Run, _find_stage, _link_file, _load_network, _marks, _read_done, _read_model
+from .folder import Run, _find_network, _link_file, _load_network, _marks, _read_done, _read_model
 from .folder import _stage_files
 from ..training.step import Trainer
 from ..training.watch import Journal, _Stopwatch, Watch
@@ -475,29 +475,43 @@ def _reveal_stage(stage: Reveal, context: _StageContext):
     _finish_stage(stage, context, said, images=len(names))
 
 # %% ../../nbs/runs/650_stages.ipynb #require-taken
-def _require_taken(stage: Take, task: Task, network: nn.Module):
-    "An `InputError` unless there is a finished network that knows the task's classes, or fits the run's."
-    place = _find_stage(stage.run)
-    if _read_done(place).get('made_from', {}).get('network') == 'translator':
-        raise InputError(f'{place}: a translator of images; a segmentation network is needed.')
-    described = _description(place)
+def _require_taken(stage: Take, task: Task, network: nn.Module, method: Method):
+    "An `InputError` unless there is a finished network that knows the task's classes, and fits if it must."
+    weights = _find_network(stage.run)
+    done = _read_done(weights.parent) if (weights.parent/'done.json').exists() else {}
+    if done.get('made_from', {}).get('network') == 'translator':
+        raise InputError(f'{weights.parent}: a translator of images; a segmentation network is needed.')
+    described = _description(weights)
     about = {} if described is None else _read_model(described)
-    if not about.get('backbone'): load_generator(deepcopy(network), place/'last.safetensors')
     classes = about.get('space', {}).get('classes', task.space.classes)
     if tuple(classes) != task.space.classes:
         raise InputError(f'{stage.run}: a network for {len(classes)} classes ({", ".join(classes[:3])} …), '
                          f'the task {task.name} has {len(task.space)} ({task.space.classes[0]} …).')
+    goes_on = any(later.start == stage.name for later in method.segmenting)
+    if goes_on or not about.get('backbone'): _require_alike(stage.run, weights, network)
 
-def _description(place: Path) -> Path | None:
-    "The model.json of a stage's network: its own, or its run's; None if there is none."
-    return next((p for p in (place/'model.json', place.parents[1]/'model.json') if p.exists()), None)
+def _require_alike(place: str, weights: Path, network: nn.Module):
+    "An `InputError` that names what differs, unless the weights fill the whole network."
+    _, missing, different, unexpected = _coverage(read_weights(weights), network.state_dict())
+    lists = {'it lacks': missing, 'it has': unexpected, 'of another shape is': different}
+    def parts(names): return ', '.join(list(dict.fromkeys('.'.join(n.split('.')[:2]) for n in names))[:3])
+    problems = '; '.join(f'{how} {parts(names)}' for how, names in lists.items() if names)
+    if problems:
+        raise InputError(f'{place}: its network does not fit the one of this run ({problems}). Give a run '
+                         'with the same backbone, heads and other options of the network.')
+
+def _description(weights: Path) -> Path | None:
+    "The model.json of a network: that beside its weights, or its run's; None if there is none."
+    folder = weights.parent
+    places = [folder, folder.parents[1]] if folder.parent.name == 'stages' else [folder]
+    return next((place/'model.json' for place in places if (place/'model.json').exists()), None)
 
 # %% ../../nbs/runs/650_stages.ipynb #take-stage
 def _take_stage(stage: Take, context: _StageContext):
     "Bring another run's network, and what describes it."
     if not context.is_main: return
-    place, folder = _find_stage(stage.run), context.run.stage(stage.name)
-    files = {'last.safetensors': place/'last.safetensors', 'model.json': _description(place)}
+    weights, folder = _find_network(stage.run), context.run.stage(stage.name)
+    files = {'last.safetensors': weights, 'model.json': _description(weights)}
     for name, path in files.items():
         if path is None: continue
         with writing(folder/name) as temporary: _link_file(path, temporary)
