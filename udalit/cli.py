@@ -298,7 +298,7 @@ def _print_words(words: dict[str, str], *head: str):
 # %% ../nbs/850_cli.ipynb #check
 def _check(
     task: str,             # a name that `udalit tasks` lists
-    data: str = None,      # folder that holds one folder per data set; default: drawn for the look
+    data: str = None,      # folder that holds one folder per data set, or to draw into; default: needed
     oracle: bool = False,  # look at the target's training labels, too
     bands: str = None,     # of the task folders: red, green, blue, from 1; default: there are but three
     span: str = None,      # of the task folders: black, white of more than 8 bits; default: as measured
@@ -324,7 +324,7 @@ def _check(
     own = dict(bands=_parse_bands(bands), span=_parse_span(span), allow_unseen=allow_unseen)
     try: diagnosis = diagnose(task, data, oracle, workers, progress, skip=skip, **own)
     except InputError as error: raise InputError('\n  '.join([str(error), *missing])) from None
-    print('\n\n'.join([str(diagnosis), *missing]))
+    print('\n\n'.join([str(diagnosis), *(_respelled(problem, 'check') for problem in missing)]))
     if report: diagnosis_page(report, diagnosis)
     if diagnosis.skip and save_skip: _save_skip(diagnosis, save_skip)
     elif diagnosis.skip: print('`--save-skip FILE` lists them; `udalit run … --skip FILE` leaves them out.')
@@ -333,7 +333,7 @@ def _check(
 # %% ../nbs/850_cli.ipynb #prepare
 def _prepare(
     task: str,              # a name that `udalit tasks` lists
-    data: str = None,       # folder that holds one folder per data set; default: needed, but for drawn tasks
+    data: str = None,       # folder that holds one folder per data set, or to draw into; default: needed
     out: str = None,        # folder of the prepared images; default: prepared/TASK
     size: str = None,       # WxH at which the network sees both domains, 32 or more; default: the task's
     own_size: bool = False,  # keep each image's own size, for recipes that zoom or crop before they shrink
@@ -615,7 +615,8 @@ def _choose(
     network: str = None,  # of runs with a network of your own: what builds it, my_nets.py:make
 ):
     "Rank networks without labels of the target: entropy, information, density, agreement; was it so?"
-    from udalit.experiments.choice import choose, _choice_text, _write_choice
+    from udalit.experiments.choice import choose, _choice_text, _require_choice, _write_choice
+    if out is not None: _require_choice(out)
     rows = choose(runs, images, data, device, network)
     print(_choice_text(rows, _terminal_width()))
     if out is not None:
@@ -856,7 +857,7 @@ def _epilog_of(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
     try: known = _read('run', *typed).keywords
     except InputError as error: return f'{parser.epilog}\n\n{error}'
     try: text = _defaults_text(*(known[key] for key in ('method', 'task', 'changes', 'training')))
-    except InputError as error: text = _respelled(str(error))
+    except InputError as error: text = _respelled(str(error), 'run')
     return parser.epilog.replace(_SEE_BELOW, text)
 
 def _config_of(arguments: list[str]) -> str | None:
@@ -880,11 +881,12 @@ def _dashed(argument: str) -> str:
 # %% ../nbs/850_cli.ipynb #respelled
 _RENAMED = dict(including='with_', set='set_')
 
+_USUAL = 'run', 'table', 'evaluate', 'check'
+
 @cache
-def _names_of_options() -> set[str]:
-    "The arguments behind the options of `run`, `table`, `evaluate` and `check`."
-    names = 'run', 'table', 'evaluate', 'check'
-    actions = [action for name in names for action in _parser_of(name)._actions]
+def _names_of_options(*commands: str) -> set[str]:
+    "The arguments behind the options of these commands."
+    actions = [action for name in commands for action in _parser_of(name)._actions]
     return {action.dest for action in actions if action.option_strings}
 
 def _is_setting(name: str) -> bool:
@@ -892,13 +894,19 @@ def _is_setting(name: str) -> bool:
     from udalit.methods.settings import Settings
     return '.' in name or name in {f.name for f in fields(Settings)}
 
-def _respelled(message: str) -> str:
+def _respelled(
+    message: str,
+    command: str = '',  # that was typed; '': any of the usual ones
+) -> str:
     "The message with options instead of Python's arguments."
+    own = _names_of_options(*([command] if command in COMMANDS else _USUAL))
     def shell(match):
         name, value = match['name'], (match['inner'] or match['outer'] or '').strip("'\"")
         name = _RENAMED.get(name, name)
-        if {name, f'{name}_'} & _names_of_options(): return f'{_option(name)} {value}'.rstrip()
-        if _is_setting(name): return f'--set {name}={value}' if value else f'--set {name}'
+        is_set = _is_setting(name) and not {name, f'{name}_'} & own
+        known = own if is_set and 'set_' in own else own | _names_of_options(*_USUAL)
+        if {name, f'{name}_'} & known: return f'{_option(name)} {value}'.rstrip()
+        if is_set: return f'--set {name}={value}' if value else f'--set {name}'
         return match[0]
     argument = r'`(?P<name>[a-z_][\w.]*)(=(?P<inner>[^`]*))?`( = (?P<outer>\'[^\']*\'|[^\s:]+))?'
     return re.sub(argument, shell, message)
@@ -947,7 +955,7 @@ def main(
     _complete()
     if not arguments or arguments[0] in ('-h', '--help', 'help'): return _guarded(lambda: print(_overview()))
     if arguments[0] == '--version': return _guarded(lambda: print(udalit.__version__))
-    return _guarded(lambda: _call(arguments, begun))
+    return _guarded(lambda: _call(arguments, begun), arguments[0])
 
 def _is_light(command: partial) -> bool:
     "Does a command, ready to be called, do without torch?"
@@ -961,17 +969,17 @@ def _call(arguments: list[str], begun: Callable) -> int | None:
     with _terminable(): return command()
 
 # %% ../nbs/850_cli.ipynb #guarded
-def _guarded(action: Callable) -> int:
+def _guarded(action: Callable, command: str = '') -> int:
     "The exit status of `action`; what the user can mend is one message on standard error."
     warnings.showwarning = lambda message, *_, **__: print(f'warning: {message}', file=sys.stderr)
     try:
         status = action()
         _require_printed()
-    except InputError as error: return _complain(error)
+    except InputError as error: return _complain(error, command)
     except OSError as error:
         explained = _explain(error, error.filename or '.')
         if not isinstance(explained, InputError): raise
-        return _complain(explained)
+        return _complain(explained, command)
     except KeyboardInterrupt:
         if _is_main(): _say('stopped; the same command goes on from here.')
         return 130
@@ -998,8 +1006,8 @@ def _require_printed():
     lost = getattr(getattr(getattr(sys.stdout, 'buffer', None), 'raw', None), 'lost', None)
     if lost and not isinstance(lost, BrokenPipeError): raise InputError(f'what it printed is lost: {lost}.')
 
-def _complain(error: InputError) -> int:
+def _complain(error: InputError, command: str = '') -> int:
     "Say what is wrong, in a shell's words; of several processes the first does, unless it found nothing."
     if not _is_main(): time.sleep(10)  # the launcher ends this process if another has failed
-    _say(f'udalit: {_respelled(str(error))}')
+    _say(f'udalit: {_respelled(str(error), command)}')
     return 2

@@ -115,7 +115,8 @@ def choose(
     progress: bool = True,
 ) -> list[dict]:                    # a row for each network: run, stage, step, scores; miou where it is known
     "Scores that need no labels, of all networks."
-    asked = _Asked(_subjects(_finished(places)), data, device=device, own=network)
+    subjects = {(s.run.folder.resolve(), s.stage): s for s in _subjects(_finished(places))}  # each once
+    asked = _Asked([*subjects.values()], data, device=device, own=network)
     task, rows = asked.task, []
     few = subset(task.target, min(images, len(task.target)))
     looks = [(subject, step, path) for subject in asked.subjects
@@ -178,6 +179,15 @@ def _choice_text(rows: list[dict], width: int | None = None) -> str:
                      f'{guide["networks"]}; rank correlation {guide["correlation"]:.2f}')
         said.append(line)
     return '\n'.join([_aligned(cells, 2, width), '', *said])
+
+def _require_choice(path: str | Path):
+    "An `InputError` unless the rows may be written there: a new .csv, or an earlier one of `choose`."
+    path = Path(path)
+    if path.suffix != '.csv': raise InputError(f'`out` = {str(path)!r}: give the name of a .csv file.')
+    if not path.exists(): return
+    head = path.open(encoding='utf-8', errors='replace').readline() if path.is_file() else ''
+    if head.strip() != ','.join(_COLUMNS):
+        raise InputError(f'{path}: is there already, and no table of `choose`. Choose another `out`.')
 
 def _write_choice(path: str | Path, rows: list[dict]):
     "The rows as CSV, whole or not at all."

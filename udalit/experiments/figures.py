@@ -102,7 +102,9 @@ def _subjects(places: list[str | Path]) -> list[_Subject]:
             found.append(_Subject(run, run.training[-1]))
         else: found += _subjects(sorted(path.parent for path in place.glob('*/settings.json')))
     for subject in found:
-        subject.run.weights(subject.stage)  # an `InputError` unless it is finished and unchanged
+        if subject.run.weights(subject.stage).exists(): continue  # finished and unchanged
+        raise InputError(f'{subject.folder}: this stage leaves no network. Stages of training are '
+                         f'{", ".join(subject.run.training)}.')
     return found
 
 def _titled(subjects: list[_Subject], names: list[str] | None) -> list[_Subject]:

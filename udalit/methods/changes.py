@@ -294,7 +294,7 @@ def _from_folder(
     return _changed(_translated(method, folder), 'translated', str(folder))
 
 # %% ../../nbs/methods/500_changes.ipynb #change
-@_checked
+@_checked(target_labels=(1, 10**9))
 def change(
     method: Method,
     without: list[str] | str = (),    # terms; 'ima': translated source images, where the paper has them

@@ -37,6 +37,7 @@ def _parse_shift(text: str) -> Shift:
     for part in text.split(','):
         name, _, value = (word.strip() for word in part.partition('='))
         if name not in names: raise InputError(f'no dial "{name}" of the shift.{_there_are(name, names)}')
+        if name in given: raise InputError(f'{text!r}: the dial {name} is given twice. Give it once.')
         try: given[name] = float(value)
         except ValueError: given[name] = math.nan
         if not 0 <= given[name] <= 1: raise InputError(f'{part!r}: give a dial 0 to 1, such as {name}=0.5.')
