@@ -494,11 +494,14 @@ def _require_alike(place: str, weights: Path, network: nn.Module):
     "An `InputError` that names what differs, unless the weights fill the whole network."
     _, missing, different, unexpected = _coverage(read_weights(weights), network.state_dict())
     lists = {'it lacks': missing, 'it has': unexpected, 'of another shape is': different}
-    def parts(names): return ', '.join(list(dict.fromkeys('.'.join(n.split('.')[:2]) for n in names))[:3])
-    problems = '; '.join(f'{how} {parts(names)}' for how, names in lists.items() if names)
+    def parts(names): return dict.fromkeys('.'.join(name.split('.')[:2]) for name in names)
+    common = parts(missing).keys() & parts(unexpected).keys()  # these names alone would say nothing
+    shown = {how: [part for part in parts(names) if part not in common] or names
+             for how, names in lists.items()}
+    problems = '; '.join(f'{how} {", ".join(names[:3])}' for how, names in shown.items() if names)
     if problems:
         raise InputError(f'{place}: its network does not fit the one of this run ({problems}). Give a run '
-                         'with the same backbone, heads and other options of the network.')
+                         'with the same backbone, heads, LoRA and other options of the network.')
 
 def _description(weights: Path) -> Path | None:
     "The model.json of a network: that beside its weights, or its run's; None if there is none."
