@@ -300,6 +300,7 @@ def _check(
     task: str,             # a name that `udalit tasks` lists
     data: str = None,      # folder that holds one folder per data set, or to draw into; default: needed
     oracle: bool = False,  # look at the target's training labels, too
+    no_source: bool = False,  # the source may be missing, as for `udalit run source-free`
     bands: str = None,     # of the task folders: red, green, blue, from 1; default: there are but three
     span: str = None,      # of the task folders: black, white of more than 8 bits; default: as measured
     allow_unseen: bool = False,  # may a class of the task folders have no labelled pixel?
@@ -322,7 +323,7 @@ def _check(
     for name, path in dict(save_skip=save_skip, report=report).items():
         if path is not None: _require_new(name, path, {}, data)
     own = dict(bands=_parse_bands(bands), span=_parse_span(span), allow_unseen=allow_unseen)
-    try: diagnosis = diagnose(task, data, oracle, workers, progress, skip=skip, **own)
+    try: diagnosis = diagnose(task, data, oracle, workers, progress, skip=skip, source=not no_source, **own)
     except InputError as error: raise InputError('\n  '.join([str(error), *missing])) from None
     print('\n\n'.join([str(diagnosis), *(_respelled(problem, 'check') for problem in missing)]))
     if report: diagnosis_page(report, diagnosis)
