@@ -512,6 +512,7 @@ def _evaluate(
     scales: str = '1',         # test sizes, 0.01 to 100, with commas between: 0.7,1,1.3
     flip: bool = False,        # also look at the mirrored image
     save: str = None,          # folder for the predictions as id maps
+    confusion: str = None,     # .csv for how many pixels of each class were called what
     device: str = None,        # cpu: leave a GPU alone; default: a GPU, if there is one
     workers: int = 0,          # processes that read data: 0 to 1024
     window: str = None,        # WxH that the network sees at once; default: the run's parts, or all of it
@@ -524,7 +525,7 @@ def _evaluate(
     from udalit.experiments.one import evaluate_run
     views = dict(scales=_parse_scales(scales), flip=flip)
     where = dict(save=save, device=device, workers=workers, window=_parse_size(window, '--window'),
-                 scale=scale, overlap=overlap, network=network)
+                 scale=scale, overlap=overlap, network=network, confusion=confusion)
     rows, protocol = evaluate_run(folder, data, stage, checkpoint, **views, **where)
     print(results_text(rows, protocol, width=_terminal_width()))
 

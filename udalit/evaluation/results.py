@@ -152,6 +152,36 @@ def write_results(
         _write_rows(path, rows)
     return rows
 
+# %% ../../nbs/evaluation/720_results.ipynb #confusions
+_TAKEN_FOR = ['task', 'true class']  # the first columns; then one for each predicted class
+
+def _write_confusions(
+    path: str | Path,          # CSV: task, true class, then a column of pixels for each predicted class
+    found: dict[str, Scores],  # by the name of the test set; all of one label space
+):
+    "The confusion matrices of test sets, whole or not at all."
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    classes = next(iter(found.values())).space.classes
+    writer.writerow([*_TAKEN_FOR, *classes])
+    for name, scores in found.items():
+        for true, counts in zip(classes, scores.confusion.tolist()): writer.writerow([name, true, *counts])
+    write_text(path, text.getvalue())
+
+def _require_table(
+    name: str,          # the argument's name in messages
+    path: str | Path,   # a table that is going to be written
+    head: list[str],    # its first columns
+):
+    "An `InputError` unless the file is a new .csv, or an earlier table with these columns."
+    path = Path(path)
+    if path.suffix != '.csv': raise InputError(f'`{name}` = {str(path)!r}: give the name of a .csv file.')
+    if not path.exists(): return
+    line = path.open(encoding='utf-8', errors='replace').readline() if path.is_file() else ''
+    if next(csv.reader([line]), [])[:len(head)] != head:
+        raise InputError(f'{path}: is there already, and no table with the columns {", ".join(head)}. '
+                         f'Choose another `{name}`.')
+
 # %% ../../nbs/evaluation/720_results.ipynb #summary
 @dataclass
 class _Summary:

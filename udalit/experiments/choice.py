@@ -20,7 +20,7 @@ from ..core import InputError, _aligned, _checked, _progress_bar, writing
 from ..data.datasets import subset
 from ..data.loaders import test_loader
 from .figures import _Asked, _network, _Subject, _subjects
-from ..evaluation.results import read_results
+from ..evaluation.results import read_results, _require_table
 from ..predict import entropy, _view_logits
 from ..runs.checkpoints import _read_scores, _snapshots
 from ..runs.folder import open_run
@@ -182,12 +182,7 @@ def _choice_text(rows: list[dict], width: int | None = None) -> str:
 
 def _require_choice(path: str | Path):
     "An `InputError` unless the rows may be written there: a new .csv, or an earlier one of `choose`."
-    path = Path(path)
-    if path.suffix != '.csv': raise InputError(f'`out` = {str(path)!r}: give the name of a .csv file.')
-    if not path.exists(): return
-    head = path.open(encoding='utf-8', errors='replace').readline() if path.is_file() else ''
-    if head.strip() != ','.join(_COLUMNS):
-        raise InputError(f'{path}: is there already, and no table of `choose`. Choose another `out`.')
+    _require_table('out', path, [*_COLUMNS])
 
 def _write_choice(path: str | Path, rows: list[dict]):
     "The rows as CSV, whole or not at all."

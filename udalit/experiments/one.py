@@ -31,7 +31,7 @@ from ..evaluation.metrics import Scores
 from ..evaluation.predicted import _Predicted, _predict_pictures
 from ..evaluation.report import figure_to_png, _Look, _run_page, _seen_by, _shown_on
 from ..evaluation.results import _checkpoint_text, read_results, score_rows
-from ..evaluation.results import write_results
+from ..evaluation.results import _require_table, _TAKEN_FOR, _write_confusions, write_results
 from ..evaluation.show import confusion_picture, curves, panel, _score_curves
 from ..labels import LabelSpace
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
@@ -157,21 +157,21 @@ def _score_run(
             where, plain = (about['method'], stage, about['seed'], checkpoint), (scales, flip) == _ONCE
             see = seen[stage] if plain and checkpoint == 'last' else None
             found, also = _score_sets(network, task, where, see=see, **views)
-            if plain: scores = found
+            if plain: scores = found[task.name]
             if plain and same: rows += [row | dict(checkpoint='best') for row in also]
             rows += also
     return rows, scores, seen
 
 def _score_sets(network: nn.Module, task: Task, where: tuple, save=None, see=None, **views) -> tuple:
-    "The scores of the test set, and rows of results for it and for the further sets that the task has."
+    "Scores by name of the test set and of the further ones that the task has; and rows of results for them."
     method, stage, seed, checkpoint = where
     if see is None: scores = evaluate(network, task.test, save=save, **views)
     else: scores = _evaluate(network, task.test, see, **views)
-    rows = score_rows(scores, method, task.name, stage, seed, checkpoint, task.protocols)
-    for name, dataset in task.also.items():
-        found = evaluate(network, dataset, **views)
-        rows += score_rows(found, method, f'{task.name} {name}', stage, seed, checkpoint, task.protocols)
-    return scores, rows
+    found = {task.name: scores}
+    for name, dataset in task.also.items(): found[f'{task.name} {name}'] = evaluate(network, dataset, **views)
+    rows = [row for name, scores in found.items()
+            for row in score_rows(scores, method, name, stage, seed, checkpoint, task.protocols)]
+    return found, rows
 
 # %% ../../nbs/experiments/800_one.ipynb #score-now
 def _score_now(
@@ -481,6 +481,7 @@ def evaluate_run(
     scale: float | None = None,      # … of images that were resized by this; None: both as in training
     overlap: float | None = None,    # share of a window that blends with the next; None: as in the run
     network: nn.Module | Callable | str | None = None,  # one of your own, as `load_run` takes it
+    confusion: str | Path | None = None,  # .csv for how many pixels of each class were called what
 ) -> tuple[list[dict], str]:         # rows of results, and how it was scored
     "Score a run's network on its task's test images."
     run, folder = open_run(folder), _fetched(folder)
@@ -488,13 +489,16 @@ def evaluate_run(
     about, task = _read_model(folder/'model.json'), _task_of(folder, data)
     seen = _seen_in(about, window, scale, overlap)
     read = [run.folder/'stages', *_places(*task.parts().values())]
-    if save is not None: _require_apart('save', save, read)
+    for name, path in dict(save=save, confusion=confusion).items():
+        if path is not None: _require_apart(name, path, read)
+    if confusion is not None: _require_table('confusion', confusion, _TAKEN_FOR)
     stage, checkpoint = _loaded_as(run, stage, checkpoint)
     where = run.about['method'], stage, run.about['seed'], checkpoint
-    scores, rows = _score_sets(
+    found, rows = _score_sets(
         network, task, where, save, scales=scales, flip=flip, workers=workers, progress=progress, **seen,
         checkpoint=checkpoint, weights=_initial_text(about['backbone'], about.get('weights', 'not stated')))
-    return rows, str(scores.protocol)
+    if confusion is not None: _write_confusions(confusion, found)
+    return rows, str(found[task.name].protocol)
 
 # %% ../../nbs/experiments/800_one.ipynb #predict-folder
 @_checked(window=(1, 2**14), overlap=(0, .5), scale=(.001, 1000))
