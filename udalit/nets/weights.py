@@ -169,6 +169,17 @@ def _require_named(encoder: nn.Module, normalize: str):
                      "(AdaptSegNet, CLAN, SIM: DeepLab_resnet_pretrained_init-f81d91e8.pth), or "
                      "`weights='none'` (random), or `normalize='imagenet'` and `resnet='torchvision'`.")
 
+# %% ../../nbs/nets/230_weights.ipynb #finite
+def _require_finite(
+    path: str | Path,          # where the tensors are from, for the message
+    state: dict[str, Tensor],
+):
+    "An `InputError` names a tensor with NaN or infinity: such a network calls every pixel the same."
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    if not broken: return
+    raise InputError(f'{path}: NaN or infinity in {", ".join(broken[:3])}. The training that wrote it '
+                     'diverged, or the file is damaged: take an earlier one, or train with a lower rate.')
+
 # %% ../../nbs/nets/230_weights.ipynb #encoder-weights
 _PREFIXES = re.compile(r'^((module|model|backbone|encoder|features|Scale|feature_extractor|net)\.)+')
 _HEADS = ('fc.', 'classifier.', 'aux_classifier.', 'heads.', 'auxiliary.', 'layer5.', 'layer6.')
@@ -197,13 +208,19 @@ def _encoder_weights(
     if coverage.share < 0.95:
         raise InputError(f'{weights}: fills {coverage.share:.0%} of the encoder ({origin}), 95 % are needed. '
                          f'Missing: {coverage.missing[:3]}; other shapes: {coverage.different[:3]}. '
-                         'Are these weights of another network?')
+                         + _whose(state))
     if normalize and seen and seen != normalize:
         raise InputError(f"{weights}: these weights were trained on {_LOOKS[seen]}, the network's images are "
                          f'{_LOOKS[normalize]}. Give `normalize={seen!r}`, or weights of the other kind.')
     fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
+    _require_finite(weights, fitting)
     unexpected = [name for name in coverage.unexpected if name not in own and not name.startswith(_HEADS)]
     return fitting, coverage._replace(unexpected=unexpected)
+
+def _whose(state: dict[str, Tensor]) -> str:
+    "What weights may be that do not fit."
+    if not any('.parametrizations.' in name for name in state): return 'Are these weights of another network?'
+    return "They are of a network with LoRA: go on from its run, 'dacs --after RUN', with the same `lora`."
 
 # %% ../../nbs/nets/230_weights.ipynb #load-encoder
 @_checked
@@ -299,7 +316,8 @@ def load_generator(
     if share < 1 or unexpected:
         lists = {'missing': missing, 'other shapes': different, 'too many': unexpected}
         problems = '; '.join(f'{what}: {len(names)} {names[:3]}' for what, names in lists.items())
-        raise InputError(f'{path}: does not fit ({problems}). '
-                         'Build the generator with the backbone, heads and auxiliary head it was saved with.')
+        raise InputError(f'{path}: does not fit ({problems}). Build the generator with the backbone, heads, '
+                         'auxiliary head and `lora` it was saved with.')
+    _require_finite(path, state)
     generator.load_state_dict(state)
     return generator
