@@ -8,7 +8,6 @@ __all__ = ['probabilities', 'labels_and_confidence', 'entropy', 'mean_entropy']
 # %% ../nbs/400_predict.ipynb #imports
 import contextlib, math
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -244,39 +243,20 @@ def entropy(
     total = torch.special.entr(probabilities).sum(1)  # (b, h, w)
     return (total/math.log(probabilities.shape[1])).clamp(0, 1)
 
-# %% ../nbs/400_predict.ipynb #label-free-scores
-class _LabelFree(NamedTuple):
-    "Scores that need no labels; lower is better. Infinite if the network gives NaN: it is never chosen."
-    entropy: float      # mean normalised entropy, in [0, 1]
-    information: float  # entropy − entropy of the mean prediction, in [−1, 0]
-
-# %% ../nbs/400_predict.ipynb #label-free
+# %% ../nbs/400_predict.ipynb #mean-entropy
 @torch.inference_mode()
-def _label_free(
+@_checked
+def mean_entropy(
     model: nn.Module,   # as for `probabilities`
     batches: Iterable,  # of image tensors (b, 3, h, w), or of dicts with 'image': a loader
     device: str | torch.device | None = None,  # the model is moved there; None = where it is
-) -> _LabelFree:
-    "Mean entropy and information score over a set of images."
+) -> float:             # in [0, 1], lower is better; infinite if the network gives NaN: it is never chosen
+    "The mean normalised entropy of a set."
     _move(model, device)
-    total, mean, count = 0., 0., 0
+    total, count = 0., 0
     for batch in batches:
         images = batch.get('image') if isinstance(batch, dict) else batch
-        p = _view_logits(model, images).softmax(1)    # (b, k, h, w)
-        total = total + entropy(p).mean((1, 2)).sum()
-        mean = mean + p.mean((2, 3)).sum(0)           # (k,)
-        count += len(p)
+        found = entropy(_view_logits(model, images).softmax(1))  # (b, h, w)
+        total, count = total + found.mean((1, 2)).sum(), count + len(found)
     if not count: raise InputError('no images to score; the set is empty.')
-    marginal = entropy(mean[None, :, None, None]/count)[0, 0, 0]
-    score = torch.stack([total/count, total/count - marginal])
-    return _LabelFree(*score.nan_to_num(math.inf).tolist())  # the one wait for the device
-
-# %% ../nbs/400_predict.ipynb #mean-entropy
-@_checked
-def mean_entropy(
-    model: nn.Module,
-    batches: Iterable,  # of image tensors, or of dicts with 'image'
-    device: str | torch.device | None = None,  # the model is moved there; None = where it is
-) -> float:             # in [0, 1], lower is better
-    "The mean normalised entropy of a set."
-    return _label_free(model, batches, device).entropy
+    return (total/count).nan_to_num(math.inf).item()
