@@ -162,10 +162,9 @@ _COLUMNS = 'run', 'method', 'seed', 'stage', 'step', *_BETTER, 'miou'
 def _number(value, digits: int = 3) -> str: return '–' if value is None else f'{value:.{digits}f}'
 
 def _choice_text(rows: list[dict], width: int | None = None) -> str:
-    "The networks, the best by information first, and what each score would choose."
-    ordered = sorted(rows, key=lambda row: np.nan_to_num(row['information'], nan=math.inf))
+    "The networks, and what each score would choose."
     cells = [['run', 'stage', 'step', *_BETTER, 'mIoU']]
-    for row in ordered:
+    for row in rows:
         scores = [_number(row.get(name)) for name in _BETTER]
         step = 'last' if row['step'] is None else str(row['step'])
         cells.append([Path(row['run']).name, row['stage'], step, *scores, _number(row['miou'], 1)])
