@@ -9,7 +9,7 @@ __all__ = ['block_mask', 'Masking']
 import torch
 from torch import Tensor
 
-from .mixing import strong_augmentation
+from .mixing import strong_augmentation, _within
 from .teacher import _labels_of, weighted_cross_entropy
 from .terms import Term
 
@@ -35,19 +35,23 @@ class Masking(Term):
     variants = {'blocks': {}}
     needs = {'target', 'teacher'}
     reads_target = False
-    ranges = dict(block=(1e-3, 1), ratio=(0, 1), threshold=(0, 1), strength=(0, .99))
+    ranges = dict(block=(1e-3, 1), ratio=(0, 1), threshold=(0, 1), strength=(0, .99), ignore_top=(0, 1),
+                  ignore_bottom=(0, 1))
 
     def __init__(self,
         normalize: str,           # how its images are normalised: 'imagenet' or 'caffe'
         weight: float = 1.,
-        block: float = 1/8,       # side of a block, in heights of the image
+        block: float = 1/16,      # side of a block, in heights of the image
         ratio: float = .7,        # r: share of the blocks that are hidden
         threshold: float = .968,  # τ: a pixel this probable is sure
         strength: float = .2,     # of the change of colours; 0: neither that nor blur
+        ignore_top: float = 0.,   # this share of the height, at the top of the target, weighs nothing …
+        ignore_bottom: float = 0.,  # … and this at the bottom
     ):
         super().__init__(weight)
         self.normalize, self.block, self.ratio = normalize, block, ratio
         self.threshold, self.strength = threshold, strength
+        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
 
     @classmethod
     def built_for(cls, setup): return dict(normalize=getattr(setup.network, 'normalize', 'imagenet'))
@@ -60,7 +64,8 @@ class Masking(Term):
         labels, share = _labels_of(target, self.threshold)
         images = strong_augmentation(target.images, self.normalize, self.strength)
         kept = self.mask(images)[:, None]
-        return see(images*kept, labels, share[:, None, None].expand_as(labels))
+        trusted = _within(share, labels.shape[1:], self.ignore_top, self.ignore_bottom)  # (b, H, W)
+        return see(images*kept, labels, trusted)
 
     def generator_loss(self, source, target):
         masked = target.view('masked')

@@ -11,7 +11,11 @@ from .dacs import _MIXED
 from .plans import Method, Train
 
 # %% ../../nbs/methods/587_mic.ipynb #mic
+_MASKED_ON_CITYSCAPES = {
+    task: rows | {name.replace('mix.', 'masked.'): rows[name] for name in rows}
+    for task, rows in _ON_CITYSCAPES.items()}  # hidden or not, the same rows of the teacher's labels count
+
 def mic() -> Method:
     "DAFormer's losses and the masked image's. Source: MIC (Hoyer et al., 2023)"
     return Method('mic', 'class mixing and masked consistency, with rare classes more often', (
-        Train('adapt', (*_MIXED, 'masked', 'features')),), _RECIPE, _TEACHING, by_task=_ON_CITYSCAPES)
+        Train('adapt', (*_MIXED, 'masked', 'features')),), _RECIPE, _TEACHING, by_task=_MASKED_ON_CITYSCAPES)
