@@ -121,7 +121,7 @@ _GREY = [124, 116, 104]  # RGB, 0 once it is normalised
 class _Part:
     "Crop or pad, at a random place; again where a crop shows too little of a class that is wanted."
     enough = .5*3000/512**2  # share of the crop's pixels, by DAFormer's code
-    tries = 10
+    tries = 11  # once, and ten times more
 
     def __init__(self, size: tuple[int, int]):  # (width, height)
         fill = {tv_tensors.Image: _GREY, tv_tensors.Mask: IGNORE}

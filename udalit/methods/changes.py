@@ -275,8 +275,8 @@ def with_fidelity(
     "The method as its paper or as its code has it; an `InputError` if there is no such code."
     if fidelity == 'paper': return method
     if method.official is None:
-        raise InputError(f'{method.title} has no public code that runs and differs from it: '
-                         'leave out `fidelity`.')
+        raise InputError(f'{method.title} has no official variant here: leave out `fidelity`. What public '
+                         'code does otherwise, if there is any, is on the page of its plan.')
     if method.changes:
         raise InputError(f'{method.title} is already changed, and would lose its changes. Ask for fidelity '
                          f"first: find_method('{method.name}', fidelity='official', …).")

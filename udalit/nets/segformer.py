@@ -25,11 +25,11 @@ _SIZES = {'mit_b0': (_NARROW, (2, 2, 2, 2)),  'mit_b1': (_WIDE, (2, 2, 2, 2)),
 class _MiT(PyramidVisionTransformerV2):
     "SegFormer's encoder. Source: SegFormer (Xie et al., 2021)"
 
-def _mit(name: str, **options) -> _MiT:
-    "One of `_SIZES`, with random weights."
+def _mit(name: str, drop_path_rate: float = .1, **options) -> _MiT:
+    "One of `_SIZES`, with random weights. In training its last block is left out with that chance."
     widths, depths = _SIZES[name]
     ours = dict(embed_dims=widths, depths=depths, num_heads=(1, 2, 5, 8), mlp_ratios=(4, 4, 4, 4),
-                pretrained_cfg=PretrainedCfg(architecture=name))
+                drop_path_rate=drop_path_rate, pretrained_cfg=PretrainedCfg(architecture=name))
     return build_model_with_cfg(_MiT, name, pretrained=False, **options | ours)
 
 # %% ../../nbs/nets/213_segformer.ipynb #filter

@@ -140,7 +140,7 @@ def _poly_factor(
     settings: Settings,
     decay: bool = True,   # False: a constant rate, after a warm-up if there is one
 ) -> float:               # in [0, 1]
-    "What the starting rate is multiplied with at `step`."
+    "What the starting rate is multiplied by at `step`."
     whole = settings.horizon*settings.steps         # steps of the decay
     rising = round(settings.warm_up*whole, 6)       # of these, in the warm-up: 5, not 5.000000000000001
     if step < rising: return step/rising
