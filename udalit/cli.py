@@ -221,8 +221,8 @@ _METHODS = {
     'intrada': 'image-level adaptation from easy to hard target images',
     'pixintrada': 'pixel-level adaptation from easy to hard target pixels, two rounds',
     'dacs': 'class mixing of both domains, labelled by a moving average of the network',
-    'daformer': 'class mixing with rare classes first, and features kept from ImageNet',
-    'mic': 'class mixing and masked consistency, with rare classes first',
+    'daformer': 'class mixing with rare classes more often, and features kept from ImageNet',
+    'mic': 'class mixing and masked consistency, with rare classes more often',
     'source-free': 'a finished network goes on with target images alone',
 }
 
