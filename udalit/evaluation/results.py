@@ -177,8 +177,8 @@ def _require_table(
     path = Path(path)
     if path.suffix != '.csv': raise InputError(f'`{name}` = {str(path)!r}: give the name of a .csv file.')
     if not path.exists(): return
-    line = path.open(encoding='utf-8', errors='replace').readline() if path.is_file() else ''
-    if next(csv.reader([line]), [])[:len(head)] != head:
+    text = path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
+    if next(csv.reader(io.StringIO(text)), [])[:len(head)] != head:
         raise InputError(f'{path}: is there already, and no table with the columns {", ".join(head)}. '
                          f'Choose another `{name}`.')
 
