@@ -90,6 +90,7 @@ class _MethodOptions:
     set_: str = None          # values of terms, stages, settings: isia.weight=0.01,pseudo.cap=0.8,warm_up=0.1
     inter: str = None         # a finished run, or stage: its network, not the first stage's; default: trained
     after: str = None         # begin with a network trained on the source alone: source, or a finished run
+    retrain: int = None       # rounds of self-training behind it, from first weights: 1 to 10; default: none
     target_labels: int = None  # so many target images, spread evenly, show labels: 1 or more; default: none
     translated: str = None    # a folder of translated source images, named as they are; default: a CycleGAN
     fidelity: str = 'paper'   # paper, or official: what the authors' code did
@@ -103,7 +104,8 @@ class _MethodOptions:
         values = dict(map(_parse_value, _parse_list(self.set_)))
         return find_method(method, without=_parse_list(self.without), including=_parse_list(self.with_),
                            set=values, inter=self.inter, translated=self.translated, after=self.after,
-                           target_labels=self.target_labels, recipe=self.recipe, fidelity=self.fidelity)
+                           retrain=self.retrain, target_labels=self.target_labels, recipe=self.recipe,
+                           fidelity=self.fidelity)
 
 # %% ../nbs/850_cli.ipynb #training-options
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _parse_value(text: str) -> tuple[str, object]:
 # %% ../../nbs/methods/590_catalogue.ipynb #parse-changes
 _SPELT = {'--without': 'without', '--with': 'including', '--set': 'set', '--inter': 'inter',
           '--translated': 'translated', '--fidelity': 'fidelity', '--after': 'after',
-          '--target-labels': 'target_labels', '--recipe': 'recipe'}
+          '--target-labels': 'target_labels', '--retrain': 'retrain', '--recipe': 'recipe'}
 
 def _parse_changes(text: str) -> tuple[str, dict]:
     "'clan --without weights,local' → ('clan', {'without': ['weights', 'local']})."
@@ -72,7 +72,7 @@ def _parse_changes(text: str) -> tuple[str, dict]:
         kind = _SPELT[option]
         if kind == 'set': changes[kind] = changes.get(kind, {}) | dict(map(_parse_value, _parse_list(value)))
         elif kind in ('without', 'including'): changes[kind] = changes.get(kind, []) + _parse_list(value)
-        elif kind == 'target_labels': changes |= dict([_parse_value(f'{kind}={value}')])
+        elif kind in ('target_labels', 'retrain'): changes |= dict([_parse_value(f'{kind}={value}')])
         else: changes[kind] = value
     return name, changes
 

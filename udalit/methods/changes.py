@@ -266,6 +266,29 @@ def begin_after(
         stages.append(replace(stage, start=before.name) if stage in fresh else stage)
     return _changed(method, 'after', first, stages=tuple(stages))
 
+# %% ../../nbs/methods/500_changes.ipynb #retrain
+def _free_name(method: Method, name: str) -> str:
+    "'retrain', or with the first number that no stage has: 'retrain2'."
+    names = (name, *(f'{name}{number}' for number in range(2, len(method.stages) + 3)))
+    return next(each for each in names if method.stage(each) is None)
+
+def _once_more(method: Method) -> Method:
+    "The method, then pseudo-labels of its last network, then a stage from the first weights on these."
+    learnt = [stage for stage in method.segmenting if stage.source not in (None, 'oracle')][-1]
+    terms = tuple(entry for entry in learnt.terms if _parse_entry(entry)[0] in _SEG)
+    label = PseudoLabel(_free_name(method, 'pseudo'), method.segmenting[-1].name)
+    more = Train(_free_name(method, 'retrain'), (*terms, 'seg_target'), learnt.source, label.name)
+    return replace(method, stages=(*method.stages, label, more))
+
+def _retrain(method: Method, rounds: int) -> Method:
+    "The method, followed by rounds of self-training from the first weights."
+    if all(stage.source in (None, 'oracle') for stage in method.segmenting):
+        raise InputError(f'{method.title} never learns from the source, as re-training does: '
+                         'leave out `retrain`.')
+    longer = method
+    for _ in range(rounds): longer = _once_more(longer)
+    return _changed(longer, 'retrain', str(rounds), stages=longer.stages)
+
 # %% ../../nbs/methods/500_changes.ipynb #with-fidelity
 @_checked(fidelity=('paper', 'official'))
 def with_fidelity(
@@ -294,7 +317,7 @@ def _from_folder(
     return _changed(_translated(method, folder), 'translated', str(folder))
 
 # %% ../../nbs/methods/500_changes.ipynb #change
-@_checked(target_labels=(1, 10**9))
+@_checked(target_labels=(1, 10**9), retrain=(1, 10))
 def change(
     method: Method,
     without: list[str] | str = (),    # terms; 'ima': translated source images, where the paper has them
@@ -304,6 +327,7 @@ def change(
     inter: str | None = None,         # a finished run, or stage of one, in place of the first training stage
     translated: str | None = None,    # a folder of translated source images; None: a CycleGAN paints them
     after: str | None = None,         # 'source', trained on alone before all else, or a finished run
+    retrain: int | None = None,       # so many rounds of self-training behind it, 1..10
     target_labels: int | None = None,  # true labels of so many target images may be seen
     recipe: str | None = None,        # 'short': settings for a pretrained backbone and a thousand steps
 ) -> Method:
@@ -314,8 +338,9 @@ def change(
     for name in _list(without): method = remove_term(method, name)
     if translated is not None: method = _from_folder(method, translated)
     for entry in _list(including): method = include_term(method, entry)
-    if target_labels is not None: method = _reveal_labels(method, target_labels)
     if after is not None: method = begin_after(method, after)
+    if retrain is not None: method = _retrain(method, retrain)
+    if target_labels is not None: method = _reveal_labels(method, target_labels)
     for place, value in (set or {}).items(): method = set_value(method, place, value)
     return method
 
