@@ -290,40 +290,81 @@ def seeds_text(
     if differences: parts.append('\n'.join(differences))
     return '\n\n'.join(parts)
 
-# %% ../../nbs/evaluation/720_results.ipynb #worth
-_FREE, _CEILING = 'target-stats', 'oracle'
+# %% ../../nbs/evaluation/720_results.ipynb #control-of
+_WITHOUT_METHOD = {'source': 'source alone', 'target-stats': 'target statistics alone'}
+_OWN = re.compile(r'--(with|without|inter|fidelity) |--set [^=]*\.')
 
+def _parted(title: str) -> tuple[str, set[str]]:
+    "'dacs --with fine --after source' → ('dacs', {'--after source'}): the name, what a control can share."
+    name, *changes = re.split(' (?=--)', title)
+    return name, {change for change in changes if not _OWN.match(change)}
+
+def _is_control(title: str, *names: str) -> bool:
+    "Is this a control of one of these names? With a term more it is a method."
+    return _parted(title)[0] in names and '--with ' not in title
+
+def _control_of(method: str, name: str, ends: dict[str, dict[int, float]]) -> str | None:
+    "Of the controls of that name, with a seed of the method, the one with the same changes, or the nearest."
+    def distance(title):
+        changes = _parted(title)[1]
+        return len(changes ^ _parted(method)[1]), len(changes)
+    there = [title for title in ends if _is_control(title, name) and ends[title].keys() & ends[method].keys()]
+    return min(there, key=distance, default=None)
+
+# %% ../../nbs/evaluation/720_results.ipynb #worth
 def _ends(rows: list[dict]) -> dict[str, dict[int, float]]:
-    "By method, the mIoU of the last weights of its last stage, by seed."
-    lasts = [row for row in rows if row['checkpoint'] == 'last']
-    stages = {row['method']: row['stage'] for row in lasts}  # a method's last row is of its last stage
+    "By method, the mIoU of its last stage, by seed."
+    stages = {row['method']: row['stage'] for row in rows}  # a method's last row is of its last stage
     ends = {method: {} for method in stages}
-    for row in lasts:
-        if row['stage'] == stages[row['method']]: ends[row['method']].setdefault(row['seed'], row['miou'])
+    for row in rows:
+        if row['stage'] == stages[row['method']]: ends[row['method']][row['seed']] = row['miou']
     return ends
 
-def _worth_text(rows: list[dict]) -> str:
-    "For each method beside its controls: what it gains over target statistics alone; '' without these."
-    ends = _ends(rows)
-    free, ceiling, lines = ends.pop(_FREE, {}), ends.pop(_CEILING, {}), []
-    for method, found in ends.items():
-        seeds = sorted(found.keys() & free.keys())
-        if method == 'source' or not seeds: continue
-        gains = [found[seed] - free[seed] for seed in seeds]
-        spread = f' ± {statistics.stdev(gains):.1f}' if len(gains) > 1 else ''
-        text = f'{method}: {statistics.mean(gains):+.1f}{spread} over target statistics alone'
-        room = [ceiling[seed] - free[seed] for seed in seeds if seed in ceiling]
-        if len(room) == len(seeds) and sum(room) > 0 < sum(gains):
-            text += f', {sum(gains)/sum(room):.0%} of the way to the oracle'
-        lines.append(f'{text}; {_verdict(gains)}')
-    return '\n'.join(lines)
+def _otherwise(control: str, method: str) -> str:
+    "' (--after source)': how a control was changed, if the method was not changed likewise."
+    (name, changes), (_, asked) = _parted(control), _parted(method)
+    return '' if changes == asked else f' ({control[len(name):].strip() or "as it is"})'
 
+def _worth_line(method: str, ends: dict[str, dict[int, float]]) -> str:
+    "What a method gains over the better control without one; '' if there is none."
+    found, gains = ends[method], {}
+    for name in _WITHOUT_METHOD:
+        control = _control_of(method, name, ends)
+        if control is None: continue
+        gains[control] = {seed: found[seed] - miou for seed, miou in ends[control].items() if seed in found}
+    if not gains: return ''
+    free = min(gains, key=lambda control: statistics.mean(gains[control].values()))
+    gained, ceiling = gains[free], _control_of(method, 'oracle', ends)
+    values = list(gained.values())
+    spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
+    over = _WITHOUT_METHOD[_parted(free)[0]] + _otherwise(free, method)
+    text = f'{method}: {statistics.mean(values):+.1f}{spread} over {over}'
+    if ceiling and gained.keys() <= ends[ceiling].keys():
+        room = sum(ends[ceiling][seed] - ends[free][seed] for seed in gained)
+        if room > 0 < sum(values):
+            text += f', {sum(values)/room:.0%} of the way to the oracle{_otherwise(ceiling, method)}'
+    return f'{text}; {_verdict(values)}'
+
+# %% ../../nbs/evaluation/720_results.ipynb #verdict
 def _verdict(gains: list[float]) -> str:
     "What gains at several seeds say."
     if len(gains) == 1: return 'one seed says little: take three'
     if min(gains) > 0: return f'it helps with every one of {len(gains)} seeds'
     if max(gains) < 0: return f'it harms with every one of {len(gains)} seeds'
     return f'{len(gains)} seeds disagree: no more than chance'
+
+def _worth_text(rows: list[dict]) -> str:
+    "A line for each task and method beside its controls, on last weights and a task's first class protocol."
+    tasks, main, lines = {}, {}, []
+    for row in rows:
+        first = main.setdefault(row['task'], row['protocol'])
+        if (row['checkpoint'], row['protocol']) != ('last', first): continue
+        tasks.setdefault(row['task'], []).append(row)
+    for task, of_task in tasks.items():
+        ends, where = _ends(of_task), f'{task}, ' if len(tasks) > 1 else ''
+        methods = [title for title in ends if not _is_control(title, *_WITHOUT_METHOD, 'oracle')]
+        lines += [where + line for method in methods if (line := _worth_line(method, ends))]
+    return '\n'.join(lines)
 
 # %% ../../nbs/evaluation/720_results.ipynb #best
 def _best(
