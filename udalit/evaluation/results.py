@@ -292,7 +292,7 @@ def seeds_text(
 
 # %% ../../nbs/evaluation/720_results.ipynb #control-of
 _WITHOUT_METHOD = {'source': 'source alone', 'target-stats': 'target statistics alone'}
-_OWN = re.compile(r'--(with|without|inter|fidelity) |--set [^=]*\.')
+_OWN = re.compile(r'--(with|without|retrain|inter|fidelity) |--set [^=]*\.')
 
 def _parted(title: str) -> tuple[str, set[str]]:
     "'dacs --with fine --after source' → ('dacs', {'--after source'}): the name, what a control can share."
@@ -300,8 +300,8 @@ def _parted(title: str) -> tuple[str, set[str]]:
     return name, {change for change in changes if not _OWN.match(change)}
 
 def _is_control(title: str, *names: str) -> bool:
-    "Is this a control of one of these names? With a term more it is a method."
-    return _parted(title)[0] in names and '--with ' not in title
+    "Is this a control of one of these names? With a term more, or trained again, it is a method."
+    return _parted(title)[0] in names and not re.search(' --(with|retrain) ', title)
 
 def _control_of(method: str, name: str, ends: dict[str, dict[int, float]]) -> str | None:
     "Of the controls of that name, with a seed of the method, the one with the same changes, or the nearest."
