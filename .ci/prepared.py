@@ -7,8 +7,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT,NBS,PROC,LIB = HERE.parent,HERE.parent/'nbs',HERE.parent/'_proc',HERE.parent/'udalit'
 DIRECTIVE = re.compile(r'^#\| *([\w-]+):? *(.*)\n?', re.M)
-# equations of the papers, as docstrings ("Source: SIM-6, SIM-9") and prose (`SIM-6`) name them
-EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA))\b'
+# equations of the papers and of self-training, as docstrings ("Source: SIM-6, SIM-9") and prose (`SIM-6`) name them
+EQUATION = r'\b(?:SEG|ADV|(?:CLAN|FADA|SIM|ISIA|PIX)-(?:\d+|A1|ALG1|CCD|INTRA)|(?:DACS|DAF|MIC)-\d+)\b'
 SOURCE = re.compile(r'Source: [^\n]*')
 LINKED = re.compile(r'\[(`[^`\n]+`)\]\([^()\s]*\)')
 MADE_FROM = re.compile(r'File to edit: (?:\.\./)+nbs/(\S+\.ipynb)')

@@ -98,7 +98,7 @@ class _ClassBalanced:
 
 # %% ../../nbs/data/130_loaders.ipynb #rare
 class _RareClasses:
-    "An order of samples in which classes of few pixels come often. Source: DAFormer (Hoyer et al., 2022)"
+    "An order of samples in which classes of few pixels come often. Source: DAF-1, DAF-2, DAF-3"
     def __init__(self,
         pixels: torch.Tensor,       # (N, K): how many pixels of label n show class k
         temperature: float = .01,   # T > 0: the lower, the more often the rarest

@@ -119,7 +119,7 @@ class _Resize:
 _GREY = [124, 116, 104]  # RGB, 0 once it is normalised
 
 class _Part:
-    "Crop or pad, at a random place; again where a crop shows too little of a class that is wanted."
+    "Crop or pad, at a random place; again where a crop shows too little of a wanted class. Source: DAF-4"
     enough = .5*3000/512**2  # share of the crop's pixels, by DAFormer's code
     tries = 11  # once, and ten times more
 

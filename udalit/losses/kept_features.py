@@ -23,7 +23,7 @@ def thing_features(
     things: tuple[int, ...],   # ids of thing classes
     share: float = .75,        # r in [0, 1]: of a feature's pixels, so many must be of one class
 ) -> Tensor:                   # (b, h, w) bool
-    "Features that stand for one thing class. Source: DAFormer (Hoyer et al., 2022)"
+    "Features that stand for one thing class. Source: DAF-5 (Hoyer et al., 2022)"
     ids = torch.tensor(things, device=labels.device).view(-1, 1, 1, 1)              # (T, 1, 1, 1)
     shares = F.adaptive_avg_pool2d((labels == ids).float(), tuple(size))            # (T, b, h, w)
     return (shares >= share).any(0)
@@ -34,13 +34,13 @@ def feature_distance(
     kept: Tensor,      # (b, c, h, w): of the first weights
     mask: Tensor,      # (b, h, w) bool
 ) -> Tensor:           # scalar ≥ 0
-    "Mean Euclidean distance where `mask`. Source: DAFormer (Hoyer et al., 2022)"
+    "Mean Euclidean distance where `mask`. Source: DAF-6 (Hoyer et al., 2022)"
     distances = ((single(features) - single(kept)).square().sum(1) + 1e-12).sqrt()  # (b, h, w)
     return distances.where(mask, 0).sum()/mask.sum().clamp(min=1)
 
 # %% ../../nbs/losses/394_kept_features.ipynb #term
 class KeptFeatures(Term):
-    "Feature distance to the first weights on things. Source: DAFormer (Hoyer et al., 2022)"
+    "Feature distance to the first weights on things. Source: DAF-5, DAF-6 (Hoyer et al., 2022)"
     name = 'features'
     variants = {'things': {}}
     needs = {'source'}

@@ -21,7 +21,7 @@ def block_mask(
     batch: int = 1,
     device=None,
 ) -> Tensor:                # (b, H, W) bool: what is kept
-    "Blocks that are kept and hidden at random. Source: MIC (Hoyer et al., 2023)"
+    "Blocks that are kept and hidden at random. Source: MIC-1 (Hoyer et al., 2023)"
     side = max(1, round(block*size[0]))
     down, across = (-(-length//side) for length in size)  # blocks, the last may be cut off
     kept = torch.rand(batch, down, across, device=device) > ratio
@@ -30,7 +30,7 @@ def block_mask(
 
 # %% ../../nbs/losses/393_masking.ipynb #term
 class Masking(Term):
-    "Masked consistency with the teacher's labels. Source: MIC (Hoyer et al., 2023)"
+    "Masked consistency with the teacher's labels. Source: MIC-2, MIC-3 (Hoyer et al., 2023)"
     name, makes = 'masked', 'masked'
     variants = {'blocks': {}}
     needs = {'target', 'teacher'}

@@ -22,7 +22,7 @@ def class_mask(
     labels: Tensor,  # (b, H, W) ids, 255 ignored
     draws: Tensor,   # (b, K): a number for each class, random
 ) -> Tensor:         # (b, H, W) bool
-    "Pixels of half of the classes present, rounded up: the lowest draws. Source: ClassMix (Olsson, 2021)"
+    "Pixels of half of the classes present: the lowest draws. Source: DACS-3, ClassMix (Olsson et al., 2021)"
     b, k = draws.shape
     ids = labels.flatten(1).long()                                                  # (b, H·W)
     present = draws.new_zeros(b, 256).scatter_(1, ids, 1.)[:, :k] > 0               # (b, K)
@@ -49,7 +49,7 @@ def _fitted(
 
 # %% ../../nbs/losses/392_mixing.ipynb #sizes
 def _within(share: Tensor, size: tuple[int, int], top: float, bottom: float) -> Tensor:
-    "(b, H, W): each image's share (b,), and 0 in the rows at its top and bottom that do not count."
+    "Each image's share (b,) as (b, H, W), and 0 in its first and last rows, that do not count. Source: DAF-7"
     rows = torch.arange(size[0], device=share.device)
     counts = (rows >= round(top*size[0])) & (rows < size[0] - round(bottom*size[0]))
     return (share[:, None]*counts)[..., None].expand(-1, -1, size[1])
@@ -104,7 +104,7 @@ def strong_augmentation(
     normalize: str | _Normalize,     # how: 'imagenet' or 'caffe'
     strength: float = .25,           # of each change of colour, in [0, 1); 0 leaves the images as they are
 ) -> Tensor:                         # (b, 3, H, W) normalised
-    "Other colours with a chance of 0.8, blur with 0.5, by image. Source: DACS (Tranheden et al., 2021)"
+    "Other colours with a chance of 0.8, blur with 0.5, by image. Source: DACS-5 (Tranheden et al., 2021)"
     if strength == 0: return images
     normalize, b = _find_normalize(normalize), len(images)
     mean, std = _pixel_constants(normalize, images.device)
@@ -119,7 +119,7 @@ def strong_augmentation(
 
 # %% ../../nbs/losses/392_mixing.ipynb #term
 class Mixing(Term):
-    "ClassMix: the source's classes pasted into the target. Source: DACS (Tranheden et al., 2021), alg. 1"
+    "ClassMix: the source's classes pasted into the target. Source: DACS-4, DACS-6 (Tranheden et al., 2021)"
     name, makes = 'mix', 'mixed'
     variants = {'classes': {}}
     needs = {'source', 'target', 'teacher'}

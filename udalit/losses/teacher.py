@@ -22,7 +22,7 @@ def _move_towards(
     network: list[Tensor],  # of the same shapes
     kept: Tensor,           # α_t in [0, 1]: how much of the teacher stays
 ):
-    "teacher ← α_t · teacher + (1 − α_t) · network. Source: Mean Teacher (Tarvainen & Valpola, 2017)"
+    "teacher ← α_t · teacher + (1 − α_t) · network. Source: DACS-1, Mean Teacher (Tarvainen & Valpola, 2017)"
     torch._foreach_mul_(teacher, kept)
     torch._foreach_add_(teacher, torch._foreach_mul(network, 1 - kept))
 
@@ -31,7 +31,7 @@ def teacher_labels(
     probabilities: Tensor,    # (b, K, H, W), of the teacher
     threshold: float = .968,  # τ in [0, 1)
 ) -> tuple[Tensor, Tensor]:   # labels (b, H, W) int64; share (b,) in [0, 1]
-    "The most probable classes, and the share of sure pixels by image. Source: DACS (Tranheden et al., 2021)"
+    "The most probable classes, and the share of sure pixels by image. Source: DACS-2"
     confidence, labels = probabilities.detach().max(1)
     return labels, (confidence > threshold).to(confidence.dtype).mean((1, 2))
 
@@ -41,7 +41,7 @@ def weighted_cross_entropy(
     labels: Tensor,   # (b, H, W) int64, 255 ignored
     weights: Tensor,  # (b, H, W) ≥ 0
 ) -> Tensor:          # scalar ≥ 0
-    "Mean over all pixels of weight · −log p of the label; 0 with a graph where nothing is labelled."
+    "Mean of weight · −log p over all pixels; 0 with a graph where nothing is labelled. Source: DACS-6"
     return (_pixel_losses(logits, labels)*weights.flatten()).mean()
 
 # %% ../../nbs/losses/391_teacher.ipynb #copy
@@ -59,7 +59,7 @@ def _without_dropout(network: nn.Module):
 
 # %% ../../nbs/losses/391_teacher.ipynb #term
 class Teacher(Term):
-    "The network's moving average looks at the target. Source: Mean Teacher (Tarvainen & Valpola, 2017)"
+    "The network's moving average looks at the target. Source: DACS-1, Mean Teacher"
     name, makes = 'teacher', 'teacher'
     variants = {'average': {}}
     needs = {'target'}
@@ -95,7 +95,7 @@ class Teacher(Term):
 
 # %% ../../nbs/losses/391_teacher.ipynb #labels-term
 class LabellingTeacher(Teacher):
-    "The network learns its teacher's labels of the target. Source: DACS (Tranheden et al., 2021), no mixing"
+    "The network learns its teacher's labels of the target itself. Source: DACS-2, without mixing"
     name = 'teacher'
     variants = {'labels': {}}
     minimises = reads_target = True

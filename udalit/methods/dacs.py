@@ -12,6 +12,6 @@ from .plans import Method, Train
 _MIXED = 'seg', 'teacher', 'mix'
 
 def dacs() -> Method:
-    "L_seg + cross-entropy on mixed images that a teacher labels. Source: DACS (Tranheden et al., 2021)"
+    "L_seg + cross-entropy on mixed images that a teacher labels. Source: DACS-7 (Tranheden et al., 2021)"
     return Method('dacs', 'class mixing of both domains, labelled by a moving average of the network', (
         Train('adapt', _MIXED),), dict(steps=250_000, horizon=1., batch_size=2, preprocessing='square'))

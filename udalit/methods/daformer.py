@@ -21,6 +21,6 @@ _RECTIFIED = {'mix.ignore_top': 15/512, 'mix.ignore_bottom': 120/512}  # Citysca
 _ON_CITYSCAPES = dict.fromkeys(('gta5-cityscapes', 'synthia-cityscapes'), _RECTIFIED)
 
 def daformer() -> Method:
-    "L_seg + mixed images + 0.005 L_FD, rare classes more often. Source: DAFormer (Hoyer et al., 2022)"
+    "L_seg + mixed images + 0.005 L_FD, rare classes more often. Source: DAF-11 (Hoyer et al., 2022)"
     return Method('daformer', 'class mixing with rare classes more often, and features kept from ImageNet', (
         Train('adapt', (*_MIXED, 'features')),), _RECIPE, _TEACHING, by_task=_ON_CITYSCAPES)

@@ -16,6 +16,6 @@ _MASKED_ON_CITYSCAPES = {
     for task, rows in _ON_CITYSCAPES.items()}  # hidden or not, the same rows of the teacher's labels count
 
 def mic() -> Method:
-    "DAFormer's losses and the masked image's. Source: MIC (Hoyer et al., 2023)"
+    "DAFormer's losses and the masked image's. Source: MIC-4 (Hoyer et al., 2023)"
     return Method('mic', 'class mixing and masked consistency, with rare classes more often', (
         Train('adapt', (*_MIXED, 'masked', 'features')),), _RECIPE, _TEACHING, by_task=_MASKED_ON_CITYSCAPES)

@@ -47,7 +47,7 @@ def _separable(before: int, after: int, dilation: int) -> nn.Sequential:
     return nn.Sequential(around, Conv2dNormActivation(before, after, 1))
 
 class _DAFormerHead(nn.Module):
-    "All stages, with context at several distances. Source: DAFormer (Hoyer et al., 2022)"
+    "All stages, with context at several distances. Source: DAF-10 (Hoyer et al., 2022)"
     def __init__(self, channels: int, num_classes: int, skips: dict[str, int], width: int = 256):
         super().__init__()
         self.embedded = _Embedded([*skips.values(), channels], width)

@@ -106,7 +106,7 @@ def _norms_apart(groups: list[dict], network: nn.Module) -> list[dict]:
 # %% ../../nbs/training/600_optimisers.ipynb #generator-optimizer
 @_checked
 def generator_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    "SGD, Adam or AdamW, as `settings.optimizer` says; heads learn `head_factor` times faster."
+    "SGD, Adam or AdamW, as `settings.optimizer` says; heads learn `head_factor` times faster. Source: DAF-9"
     repeated, decay = settings.repeat_backbone, settings.layer_decay
     if repeated and decay != 1:
         raise InputError(f'`layer_decay` = {decay}: not with `repeat_backbone` = True, which has '
@@ -140,7 +140,7 @@ def _poly_factor(
     settings: Settings,
     decay: bool = True,   # False: a constant rate, after a warm-up if there is one
 ) -> float:               # in [0, 1]
-    "What the starting rate is multiplied by at `step`."
+    "What the starting rate is multiplied by at `step`. Source: DAF-8"
     whole = settings.horizon*settings.steps         # steps of the decay
     rising = round(settings.warm_up*whole, 6)       # of these, in the warm-up: 5, not 5.000000000000001
     if step < rising: return step/rising
