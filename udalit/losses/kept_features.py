@@ -44,11 +44,11 @@ class KeptFeatures(Term):
     name = 'features'
     variants = {'things': {}}
     needs = {'source'}
-    reads_target = False
+    reads_target, reads_first = False, True
     ranges = dict(share=(0, 1))
 
     def __init__(self,
-        network: nn.Module,        # whose features, as they are now, are kept
+        network: nn.Module,        # whose features, as they are now, are kept: with the first weights
         things: tuple[int, ...],   # ids
         weight: float = .005,      # λ_FD
         share: float = .75,        # r: of a feature's pixels, so many must be of one class
@@ -60,7 +60,7 @@ class KeptFeatures(Term):
 
     @classmethod
     def built_for(cls, setup):
-        return dict(network=setup.network, things=setup.space.things)
+        return dict(network=setup.first_network(), things=setup.space.things)
 
     def train(self, mode: bool = True): return super().train(False)
     def check(self, maps): _require_channels(maps, self.network.feature_channels)

@@ -8,8 +8,10 @@ __all__ = ['TERMS', 'Setup', 'Term', 'frozen']
 # %% ../../nbs/losses/300_terms.ipynb #imports
 import contextlib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from fastcore.meta import PrePostInitMeta
@@ -19,6 +21,7 @@ from ..core import InputError, _is_plain, _require_value
 from ..labels import LabelSpace
 from ..nets.generators import Maps
 from ..nets.passes import Pass
+from ..nets.weights import load_generator
 
 # %% ../../nbs/losses/300_terms.ipynb #setup
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Setup:
     settings: Any = None             # a `Settings`
     space: LabelSpace | None = None  # stuff and things
     auxiliary: bool = False          # is this the term of the auxiliary head?
+    first: Path | None = None        # weights before any training, if `network` has others and they are known
 
     @property
     def num_classes(self) -> int: return self.network.num_classes
@@ -41,6 +45,10 @@ class Setup:
     def level(self) -> dict:
         "The level that an adversarial term aligns, and its weight."
         return dict(weight=2e-4 if self.auxiliary else 1e-3, auxiliary=self.auxiliary)
+
+    def first_network(self) -> nn.Module:
+        "The network as it was before any training: itself, or a copy if it has been trained."
+        return self.network if self.first is None else load_generator(deepcopy(self.network), self.first)
 
     def classify(self, features: Tensor) -> Tensor:
         "The class scores of pooled features, (n, c, 1, 1) → (n, k, 1, 1), as the heads predict."
@@ -128,6 +136,7 @@ class Term(_Planned):
     trains = 'segmentation'       # the segmentation network, or a 'translator' of images
     has_auxiliary = False         # is there a NAME_aux, the same at the auxiliary head?
     reads_target = True           # does it look at the target's own image, and not at views of it alone?
+    reads_first = False           # does it look at the network before any training, `Setup.first_network`?
     mean_over = None              # 'source', 'target': is the loss a mean over that domain's labelled pixels?
     views = ()                    # images it wants to see beside 'image', such as 'original': see `Pass.view`
     progress = 0.                 # share of the decay that is done, in [0, 1); set before each step

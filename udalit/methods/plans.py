@@ -53,8 +53,9 @@ def build_terms(
         auxiliary = name.endswith('_aux')
         if auxiliary and not setup.settings.auxiliary: continue
         given = of_variant | changed.get(name, {}) | changed.get(f'{stage}.{name}', {})
+        first = setup.first if kind.reads_first else None  # who looks at it without saying so finds nothing
         try:
-            terms[name] = kind.build(replace(setup, auxiliary=auxiliary), **given)
+            terms[name] = kind.build(replace(setup, auxiliary=auxiliary, first=first), **given)
         except InputError:
             raise
         except (TypeError, ValueError, RuntimeError) as error:

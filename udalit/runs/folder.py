@@ -405,6 +405,25 @@ def _find_network(
     if not (place/'last.safetensors').exists(): raise InputError(f'{place}: this stage leaves no network.')
     return place/'last.safetensors'
 
+# %% ../../nbs/runs/630_folder.ipynb #first-weights
+def _first_weights(run: Run, name: str | None) -> Path | None:
+    "The file with what a stage's network was before any training; None if that is not known."
+    record = run.about['stages'].get(name)
+    if record is None: return None  # put there by hand
+    reads = record.get('reads')
+    if isinstance(reads, dict) and 'start' in reads:
+        names = {run.identity(other): other for other in run.about['stages']}
+        return _first_weights(run, names.get(str(reads['start'])))
+    place = run.stage(name) if record.get('kind') == 'Take' else run.folder
+    path = place/'initial.safetensors'
+    return path if path.is_file() else None
+
+def _first_weights_of(place: str | Path) -> Path | None:
+    "The same for the network of a run, or of a stage in one; None for an exported one."
+    stage = _find_network(place).parent
+    if stage.parent.name != 'stages' or not (stage.parents[1]/'settings.json').exists(): return None
+    return _first_weights(open_run(stage.parents[1]), stage.name)
+
 # %% ../../nbs/runs/630_folder.ipynb #publish
 def _publish(run: Run):
     "The last stage's last weights as model.safetensors."

@@ -19,11 +19,11 @@ from ..data.tasks import Task
 from ..labels import LabelSpace
 from ..losses.terms import Setup, Term
 from ..methods.plans import Method, Restyle, Reveal, Take, Train
-from ..methods.plans import _stage_inputs, stage_settings, _stage_terms
+from ..methods.plans import _parse_entry, _stage_inputs, stage_settings, _stage_terms
 from ..methods.settings import Settings
 from ..nets.weights import read_weights
 from ..restyle import _translated_images
-from .folder import _find_network, _read_model
+from .folder import _find_network, _first_weights_of, _read_model
 from ..options import RunOptions
 from .stages import _ROLES, _description, _seed_of
 
@@ -164,7 +164,8 @@ def _training_record(stage: Train, request: _Request) -> dict:
     if stage.network == 'translator': return record | dict(translator=list(settings.translator), data=data)
     data['unlabelled'] = request.data('unlabelled')
     record |= dict(data=data, architecture=request.about_network)
-    if stage.start == 'initial': record |= dict(initial=request.initial)
+    looks_back = any(term.reads_first for term in terms.values())
+    if stage.start == 'initial' or looks_back: record |= dict(initial=request.initial)
     return record | dict(checks=request.options.checks, judged=request.options.judged)
 
 # %% ../../nbs/runs/660_identity.ipynb #other-records
@@ -194,8 +195,15 @@ def _take_record(stage: Take, request: _Request) -> dict:
     described = _description(place)
     about = {} if described is None else _read_model(described)
     model = {key: value for key, value in about.items() if key in ('backbone', 'options', 'space')}
-    weights = read_weights(place)
-    return dict(kind='Take', name=stage.name, weights=_tensors_digest(weights), model=digest(model))
+    record = dict(kind='Take', name=stage.name, weights=_tensors_digest(read_weights(place)),
+                  model=digest(model))
+    first = _first_weights_of(stage.run) if _reads_first(request.method) else None
+    return record if first is None else record | dict(first=_tensors_digest(read_weights(first)))
+
+def _reads_first(method: Method) -> bool:
+    "Does a term look at the network before any training?"
+    entries = [entry for stage in method.segmenting for entry in stage.terms]
+    return any(_parse_entry(entry)[1].reads_first for entry in entries)
 
 # %% ../../nbs/runs/660_identity.ipynb #records
 def stage_records(request: _Request) -> dict[str, dict]:  # by the stages' names

@@ -46,8 +46,8 @@ from ..restyle import restyle_set, restyled, _translated_images, _TranslatedScen
 from .checkpoints import _continue_terms, _forget_after, _load_checkpoint, _read_scores
 from .checkpoints import _save_checkpoint, _save_terms, _snapshot, _stoppable
 from .checkpoints import _write_scores
-from .folder import Run, _find_network, _link_file, _load_network, _marks, _read_done, _read_model
-from .folder import _stage_files
+from .folder import Run, _find_network, _first_weights, _first_weights_of, _link_file
+from .folder import _load_network, _marks, _read_done, _read_model, _stage_files
 from ..training.step import Trainer
 from ..training.watch import Journal, _Stopwatch, Watch
 
@@ -200,7 +200,8 @@ def _stage_trainer(stage: Train, context: _StageContext, settings: Settings) -> 
     if stage.network == 'translator': network = Translator(*settings.translator)
     else: network = load_generator(context.network, _start_weights(stage, context.run))
     if 'batchnorm' in stage.settings: network = set_batchnorm(deepcopy(network), settings.batchnorm)
-    setup = Setup(network, settings, context.task.space)
+    first = None if stage.start == 'initial' else _first_weights(context.run, stage.name)
+    setup = Setup(network, settings, context.task.space, first=first)
     terms = build_terms(stage.terms, setup, context.method.arguments, stage.name)
     trainer = Trainer(network, terms, settings, context.accelerator)
     if stage.start != 'initial':
@@ -511,10 +512,11 @@ def _description(weights: Path) -> Path | None:
 
 # %% ../../nbs/runs/650_stages.ipynb #take-stage
 def _take_stage(stage: Take, context: _StageContext):
-    "Bring another run's network, and what describes it."
+    "Bring another run's network, what describes it, and what it was before any training, if that is known."
     if not context.is_main: return
     weights, folder = _find_network(stage.run), context.run.stage(stage.name)
-    files = {'last.safetensors': weights, 'model.json': _description(weights)}
+    files = {'last.safetensors': weights, 'model.json': _description(weights),
+             'initial.safetensors': _first_weights_of(stage.run)}
     for name, path in files.items():
         if path is None: continue
         with writing(folder/name) as temporary: _link_file(path, temporary)
