@@ -117,7 +117,7 @@ class _TrainingOptions:
     scale: float = None          # for parts, pictures are resized by this: 0.001 to 1000; default: 1
     overlap: float = None        # of parts that blend, in predictions: 0 to 0.5 of each; default: 0.25
     backbone: str = None         # what DeepLab-v2 stands on, or timm/NAME; the last three have own heads
-    weights: str = None          # of the backbone: a file, torchvision's or timm's name, or none: random
+    weights: str = None          # of the backbone: a file, a published name, hf-hub:OWNER/NAME; none: random
     classes: int = None          # of the network: 16 or 13 of Cityscapes' 19; default: all of the task
     decoders: int = None         # 1, or 2: a decoder for each domain
     head: str = None             # aspp; or of timm's networks on all stages, as they are: mlp, daformer
@@ -153,7 +153,9 @@ class _TrainingOptions:
 def note(self: _TrainingOptions, task: str) -> str:
     "What stands below results: first weights that need not have been random."
     from udalit.experiments.one import _initial_text
-    started = _initial_text(self.of(task)['backbone'], self.weights or 'published')
+    from udalit.nets.generators import _weights_of
+    backbone = self.of(task)['backbone']
+    started = _initial_text(backbone, self.weights or _weights_of(backbone))
     return f'initial weights {started}' if started.startswith('RANDOM') else ''
 
 # %% ../nbs/850_cli.ipynb #option-text
@@ -193,7 +195,8 @@ class _PaperOptions:
         asked['backbone'] = training.backbone
         tables = _measured(_tables_of(what), **asked)
         if self.dry_run or self.measure:
-            return print(_dry_run(tables, seeds, own['size'], options if self.measure else None, **asked))
+            said = _dry_run(tables, seeds, own['size'], options if self.measure else None, **asked)
+            return print(*filter(None, [said, training.note(self.task or 'gta5-cityscapes')]), sep='\n')
         own = {name: value for name, value in own.items() if name not in ('backbone', 'classes')}
         own |= asked | dict(options=options, shown=print)
         for table in tables:
@@ -439,7 +442,8 @@ def _run(
     asked = dict(method=name, task=task, data=data, seed=seed)
     with _repeatable(Path(out), asked, changes, training, options):
         rows = experiment(method, task, out, data, seed, options=options, **training.of(task))
-    if rows: _print_results(rows, training.note(task), Path(out))
+    fresh = changes.after in (None, 'source')  # or else it begins with another run's network
+    if rows: _print_results(rows, training.note(task) if fresh else '', Path(out))
 
 # %% ../nbs/850_cli.ipynb #table-command
 def _table(

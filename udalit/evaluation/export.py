@@ -96,6 +96,11 @@ A network for semantic segmentation, made by udalit {version}.
 
 '''
 
+# %% ../../nbs/evaluation/770_export.ipynb #told
+def _told(weights: str) -> str:
+    "What first weights are called where others read it: a name, or a file without its folder."
+    return weights if weights.startswith(('hf-hub:', 'hf://', 'timm/')) else Path(weights).name
+
 # %% ../../nbs/evaluation/770_export.ipynb #card
 _CARD_USE = '''## Use
 
@@ -105,7 +110,7 @@ from udalit import load_run
 ```
 
 or `udalit predict FOLDER photos` in a shell. `hf://OWNER/NAME` takes the place of the folder when this is a
-model on the Hugging Face Hub (`pip install 'udalit[hub]'`).
+model on the Hugging Face Hub.
 
 ## How it was made
 
@@ -139,7 +144,7 @@ def _card(run: Run, weights: Path, stage: str, rows: list[dict]) -> str:
     if 'source oracle' in str(record['plan']): labels = 'It saw the target’s labels: a bound, not a method.'
     given = dict(method=record['method'], task=record['task'], version=record.get('udalit', 'unknown'))
     given |= dict(stage=stage, network=record.get('network', 'unknown'))
-    given['weights'] = Path(about.get('weights', 'not stated')).name  # may be a file
+    given['weights'] = _told(about.get('weights', 'not stated'))
     given |= dict(size=about['size'], classes=f'{len(names)}: {", ".join(names)}', load=load, labels=labels)
     given |= dict(megabytes=weights.stat().st_size/1e6, numbers=_numbers_text(rows, names))
     command = 'In Python, or by a command that is not recorded; settings.json holds every setting.'
@@ -172,7 +177,7 @@ def _export_run(
     rows = [row for row in rows if (row['stage'], row['checkpoint']) == (stage, checkpoint)]
     card = _card(run, weights, stage, rows)
     about = {key: about[key] for key in about if key not in _PRIVATE} | dict(exported=[stage, checkpoint])
-    if 'weights' in about: about['weights'] = Path(about['weights']).name  # may be a file
+    if 'weights' in about: about['weights'] = _told(about['weights'])
     with _writing_folder(out) as temporary:
         shutil.copyfile(weights, temporary/'model.safetensors')
         shutil.copyfile(run.folder/'settings.json', temporary/'settings.json')

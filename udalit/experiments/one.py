@@ -123,10 +123,11 @@ def _initial_text(
     backbone: str,
     weights: str | Path,  # as model.json has them; 'random' or 'none': random
 ) -> str:
-    "What a network began with, for people: RANDOM where there are published weights."
+    "What a network began with, for people: RANDOM where others begin with published weights."
     if backbone is None or weights not in ('random', 'none'): return str(weights)
-    with torch.device('meta'): published = _published(_encoder(backbone).origin)
-    if not published: return 'random'
+    with torch.device('meta'): origin = _encoder(backbone).origin
+    published = _published(origin)
+    if not published: return 'RANDOM, as timm has none for this network' if origin else 'random'
     return f'RANDOM, though there are {"ImageNet" if _IMAGENET in published else "published"} weights'
 
 # %% ../../nbs/experiments/800_one.ipynb #score-run
@@ -393,8 +394,8 @@ def experiment(
     seed: int = 0,
     size: tuple[int, int] | None = None,  # (width, height) at which the network sees both domains
     backbone: str = 'small',
-    weights: str | Path | None = None,    # of the backbone: a file, torchvision's name, or 'none' (random);
-                                          # None: ImageNet's, if there are any
+    weights: str | Path | None = None,    # of the backbone: a file, a name, 'hf-hub:OWNER/NAME', or 'none'
+                                          # (random); None: ImageNet's, if there are any
     options: RunOptions = RunOptions(),
     bands: tuple[int, int, int] | None = None,  # of your own images: which are red, green, blue, from 1
     allow_unseen: bool = False,           # may a class of your own have no labelled pixel?

@@ -55,7 +55,8 @@ class KeptFeatures(Term):
     ):
         super().__init__(weight)
         if not things:
-            raise InputError('no class is a thing: leave the term "features" out, or name `things`.')
+            raise InputError("no class is a thing: leave the term out, `without='features'`, or name some in "
+                             '`things` of the LabelSpace, or put * behind them in classes.txt.')
         self.network, self.things, self.share = _silent(network), tuple(things), share
 
     @classmethod

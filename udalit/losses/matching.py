@@ -118,8 +118,10 @@ def _recognised(
     return found.view(vectors.shape[:-1]) == classes[:, None]
 
 # %% ../../nbs/losses/370_matching.ipynb #requirements
-def _require_classes(classes: tuple[int, ...], kind: str, remedy: str):
-    if not classes: raise InputError(f'there is no {kind} class to match: {remedy}, or leave the term out.')
+def _require_classes(classes: tuple[int, ...], kind: str, remedy: str, term: str):
+    if classes: return
+    raise InputError(f'there is no {kind} class to match: {remedy}, or leave the term out, '
+                     f'`without={term!r}`.')
 
 def _require_source_labels(source: Pass):
     if source.labels is None:
@@ -175,7 +177,7 @@ class StuffMatching(_Matching):
         target: str = 'complete',  # the target's map: SIM-11's, or its 'prediction' alone: official
         labels_at: str = 'aligned',  # labels: where features lie, or by 'nearest' interpolation: official
     ):
-        _require_classes(stuff, 'stuff', 'every class is a thing: leave the * off some')
+        _require_classes(stuff, 'stuff', 'every class is a thing: leave the * off some', self.name)
         how = weight, distance, full_memory, recognise, classifier, target, labels_at
         super().__init__(stuff, channels, size, *how)
         self.stuff = tuple(stuff)
@@ -215,7 +217,7 @@ class InstanceMatching(_Matching):
         labels_at: str = 'aligned',  # the same
     ):
         remedy = 'name some in `things` of the LabelSpace, or put * behind them in classes.txt'
-        _require_classes(things, 'thing', remedy)
+        _require_classes(things, 'thing', remedy, self.name)
         how = weight, distance, full_memory, recognise, classifier, target, labels_at
         super().__init__(things, channels, size*max_regions, *how)
         self.things, self.max_regions = tuple(things), max_regions

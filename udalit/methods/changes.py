@@ -191,7 +191,8 @@ def from_run(
 ) -> Method:
     "The method with its first training stage replaced by the network of a finished stage of another run."
     if len(method.segmenting) < 2:
-        raise InputError(f'{method.title} has no later stage that could go on from {run}.')
+        raise InputError(f'{method.title} has no later stage that could go on from {run}. To begin with that '
+                         f'network, give `after={str(run)!r}`.')
     first = method.segmenting[0]
     stages = tuple(Take(s.name, str(run)) if s is first else s for s in method.stages)
     method = _changed(method, 'inter', str(run), stages=stages)

@@ -18,7 +18,7 @@ from ..losses import adversarial, category, fine_grained, intra_domain  # noqa: 
 from ..losses import kept_features, masking, matching, mixing, segmentation  # noqa: F401
 from ..losses import self_adaptive, teacher, translation  # noqa: F401
 from ..losses.terms import TERMS, Setup, Term
-from .settings import Settings, _require_settings
+from .settings import Settings, _require_settings, _setting_meant
 from ..pseudo import _WAYS
 
 # %% ../../nbs/methods/490_plans.ipynb #entry
@@ -26,7 +26,8 @@ def _parse_entry(entry: str) -> tuple[str, type[Term], dict]:
     "Name, class and a variant's arguments of a plan's entry; an `InputError` lists those that there are."
     name, equals, variant = entry.partition('=')
     base = name.removesuffix('_aux')
-    if base not in TERMS: raise InputError(f'no term "{base}".{_there_are(base, TERMS)}')
+    if base not in TERMS:
+        raise InputError(f'no term "{base}".{_setting_meant(base, variant)}{_there_are(base, TERMS)}')
     variants = TERMS[base]
     variant = variant if equals else next(iter(variants))
     if variant not in variants:

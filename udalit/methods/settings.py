@@ -109,6 +109,14 @@ def _require_settings(
             raise InputError(f'`{whose}.{name}` = {value}: all stages share one network; '
                              f'give `{name}={value}`, for all.')
 
+# %% ../../nbs/methods/480_settings.ipynb #setting-meant
+def _setting_meant(word: str, value: str = '') -> str:
+    "How an error about an unknown term goes on, where a setting, or a value of one, has that name."
+    kinds = {field.name: field.type for field in fields(Settings)}
+    if word in kinds: return f' That is a setting: `{word}={value or "…"}`.'
+    of = [name for name, kind in kinds.items() if kind is str and word in _WANTED[name]]
+    return f' That is a value of a setting: `{of[0]}={word!r}`.' if of else ''
+
 # %% ../../nbs/methods/480_settings.ipynb #small
 _FOR_SMALL = dict(
     steps=500, horizon=1., batch_size=4, optimizer='adam', learning_rate=3e-3, head_factor=1.,

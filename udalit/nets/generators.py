@@ -194,7 +194,7 @@ def deeplab_v2(
     backbone: str = 'resnet101',       # a key of `BACKBONES`, or 'timm/' and a name that timm has
     num_classes: int = 19,             # K ≥ 2
     *,
-    weights: str | Path | None = None, # the encoder's: a file or a name, such as 'DEFAULT'; None: random
+    weights: str | Path | None = None, # encoder's: file, name ('DEFAULT'), 'hf-hub:OWNER/NAME'; None: random
     auxiliary: bool = False,           # a head on the last stage but one, too
     heads: int = 1,                    # 2 for CLAN
     decoders: int = 1,                 # 2: one for each domain, as ISIA+AIM writes it

@@ -89,9 +89,11 @@ def _timm_plan(name: str, stages: bool = False) -> _TimmPlan:
     with torch.device('meta'), torch.no_grad(), torch.random.fork_rng(devices=[]):
         for options in (*dilated, dict(dynamic_img_size=True), {}):
             try: return _tried(timm.create_model(name, pretrained=False, **options).eval(), options)
-            except Exception as error: problem = str(error).strip().split('\n')[0][:100]  # each has its own
-    raise InputError(f'`backbone` = {_TIMM + name!r}: gives no maps of images of any size ({problem}). '
-                     'ConvNeXt, EfficientNet, PVT, RegNet, ResNet, Swin and most vision transformers do.')
+            except Exception as error:  # each network has its own
+                problem = str(error).strip().split('\n')[0][:100] or type(error).__name__
+    raise InputError(f'`backbone` = {_TIMM + name!r}: gives no maps of images of any size ({problem}). Take '
+                     'timm/convnext_tiny, timm/swin_tiny_patch4_window7_224, timm/vit_small_patch14_dinov2 '
+                     'or another ConvNeXt, Swin, EfficientNet, PVT, RegNet, ResNet or vision transformer.')
 
 # %% ../../nbs/nets/215_timm_encoders.ipynb #joined-from
 def _joined_from(strides: list[int], stages: bool, net: nn.Module | None = None) -> int | None:

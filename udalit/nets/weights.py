@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import huggingface_hub, torch, torchvision
+from huggingface_hub.utils import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+from huggingface_hub.utils import OfflineModeIsEnabled, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
@@ -65,7 +67,7 @@ class _Published(NamedTuple):
     "Weights that can be fetched."
     url: str
     file: str  # their name among torch's downloads
-    hub: str = ''  # their repository on the Hugging Face Hub, whose own downloads will do, too
+    hub: str = ''  # 'OWNER/NAME', their repository on the Hugging Face Hub; or 'OWNER/NAME@REVISION'
 
     @property
     def path(self) -> Path: return Path(torch.hub.get_dir())/'checkpoints'/self.file
@@ -81,19 +83,36 @@ def _published_by_timm(origin: str) -> dict[str, _Published]:
     name = origin.removeprefix('timm/')
     about = get_pretrained_cfg(name)
     if about is None or not (about.hf_hub_id or about.url): return {}
-    weights = _Published(about.url, Path(about.url or '').name)
-    if about.hf_hub_id:
-        place = f'https://huggingface.co/{about.hf_hub_id}/resolve/main/model.safetensors'
-        weights = _Published(place, f'{name}.safetensors', about.hf_hub_id)
+    if about.hf_hub_id: weights = _published_on_hub(about.hf_hub_id, name)
+    else: weights = _Published(about.url, Path(about.url).name)
     names = [_IMAGENET] if about.tag.endswith('in1k') else []
     return dict.fromkeys(filter(None, [*names, about.tag, 'DEFAULT', origin]), weights)
 
+_HUB_FILES = 'model.safetensors', 'pytorch_model.bin'  # of a repository with weights: the first that it has
+
+def _published_on_hub(hub: str, name: str) -> _Published:
+    "The weights of a repository, called `name` among torch's downloads."
+    repository, _, revision = hub.partition('@')
+    url = huggingface_hub.hf_hub_url(repository, _HUB_FILES[0], revision=revision or None)
+    return _Published(url, f'{name}.safetensors', hub)
+
 # %% ../../nbs/nets/230_weights.ipynb #named
+_HUB = 'hf-hub:', 'hf://'  # timm's spelling, and that of runs
+
+def _named_on_hub(name: str) -> _Published:
+    "The weights of 'hf-hub:OWNER/NAME', perhaps with '@REVISION' behind it."
+    found = re.fullmatch(r'(?:hf-hub:|hf://)([\w.-]+/[\w.-]+(?:@[\w./-]+)?)', name)
+    if not found:
+        raise InputError(f'`weights` = {name!r}: give hf-hub:OWNER/NAME, or hf-hub:OWNER/NAME@REVISION, of a '
+                         'repository of the Hugging Face Hub.')
+    return _published_on_hub(found[1], re.sub('[/@]', '--', found[1]))
+
 def _named_weights(
     origin: str | None,  # torchvision's name of the network, or 'timm/…'
-    name: str,           # such as 'DEFAULT', or in full 'DeepLabV3_ResNet101_Weights.DEFAULT'
+    name: str,           # such as 'DEFAULT', in full 'DeepLabV3_ResNet101_Weights.DEFAULT', or 'hf-hub:…'
 ) -> _Published:
     "The weights of that name; nothing is downloaded yet."
+    if name.startswith(_HUB): return _named_on_hub(name)
     if '.' in name and not name.startswith('timm/'):
         try: url = torchvision.models.get_weight(name).url
         except (ValueError, AttributeError, KeyError) as error:
@@ -103,24 +122,59 @@ def _named_weights(
     if name not in known:
         choice = ', '.join(known) if known else f'none ({origin or "this network"} has no published weights)'
         raise InputError(f'{name!r} is no file and no weights name of {origin}; names: {choice}. '
-                         'A file ends in .pth, .pt or .safetensors.')
+                         'A file ends in .pth, .pt or .safetensors; hf-hub:OWNER/NAME is a repository of the '
+                         'Hugging Face Hub.')
     return known[name]
 
+# %% ../../nbs/nets/230_weights.ipynb #from-hub
+def _from_hub(hub: str) -> str:
+    "The file with a repository's weights among the Hub's downloads; fetched if it is not there yet."
+    repository, _, revision = hub.partition('@')
+    revision = revision or None
+    for file in _HUB_FILES:
+        kept = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(kept, str): return kept
+    for file in _HUB_FILES:
+        if _is_on_hub(repository, file, revision):
+            return huggingface_hub.hf_hub_download(repository, file, revision=revision)
+    raise InputError(f'hf-hub:{hub}: has neither {" nor ".join(_HUB_FILES)}. Give a file of weights.')
+
+def _is_on_hub(repository: str, file: str, revision: str | None) -> bool:
+    "Has a repository that file? Asked once: without a network that is an error at once."
+    try: huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, file, revision=revision))
+    except EntryNotFoundError: return False
+    return True
+
+# %% ../../nbs/nets/230_weights.ipynb #why-unfetched
+_LOG_IN = 'log in (hf auth login, or the variable HF_TOKEN)'
+
+def _why_unfetched(error: Exception) -> str:
+    "Why something did not come from the network, and what would help, from what was raised on the way."
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__: return _why_unfetched(error.__cause__)
+    if isinstance(error, OfflineModeIsEnabled): return 'HF_HUB_OFFLINE is set'
+    if isinstance(error, GatedRepoError): return f'its page has terms to accept; then {_LOG_IN}'
+    if isinstance(error, RepositoryNotFoundError): return f'no such repository; if it is private, {_LOG_IN}'
+    status = getattr(getattr(error, 'response', None), 'status_code', None)
+    if status in (401, 403): return f'not allowed, status {status}: {_LOG_IN}'
+    return str(error).strip().split('\n')[0][:100] or type(error).__name__
+
 # %% ../../nbs/nets/230_weights.ipynb #fetch
+def _from_address(weights: _Published) -> Path:
+    "The file among torch's downloads, fetched; its SHA-256 begins as its name says."
+    beginning = torch.hub.HASH_REGEX.search(weights.file)
+    weights.path.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(weights.url, weights.path, beginning and beginning[1], progress=False)
+    return weights.path
+
 def _fetch(weights: _Published) -> dict[str, Tensor]:
-    "The tensors of published weights, from torch's downloads or from the network."
-    path = weights.path
-    there = huggingface_hub.try_to_load_from_cache(weights.hub, 'model.safetensors') if weights.hub else None
-    if isinstance(there, str) and not path.is_file(): return read_weights(there)
-    if not path.is_file():
-        beginning = torch.hub.HASH_REGEX.search(weights.file)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(weights.url, path, beginning and beginning[1], progress=False)
-        except (OSError, RuntimeError) as error:  # no network, no such address; the sum does not agree
-            problem = str(error).strip().split('\n')[0][:100]
-            raise InputError(f'`weights`: {weights.file} cannot be fetched ({problem}). Fetch {weights.url} '
-                             f"and put it into {path.parent}, or give `weights='none'` (random).") from error
+    "The tensors of published weights, from the downloads or from the network."
+    if weights.path.is_file(): return read_weights(weights.path)
+    try: path = _from_hub(weights.hub) if weights.hub else _from_address(weights)
+    except InputError: raise
+    except Exception as error:  # of the network, the disk or the Hub, whose library has its own
+        raise InputError(f'`weights`: {weights.hub or weights.file} cannot be fetched '
+                         f'({_why_unfetched(error)}). Fetch {weights.url} elsewhere and save it as '
+                         f"{weights.path}, or give a file, or `weights='none'` (random).") from error
     return read_weights(path)
 
 # %% ../../nbs/nets/230_weights.ipynb #coverage
@@ -180,6 +234,17 @@ def _require_finite(
     raise InputError(f'{path}: NaN or infinity in {", ".join(broken[:3])}. The training that wrote it '
                      'diverged, or the file is damaged: take an earlier one, or train with a lower rate.')
 
+# %% ../../nbs/nets/230_weights.ipynb #given
+def _given_weights(weights: str | Path, encoder: nn.Module, normalize: str | None) -> dict[str, Tensor]:
+    "All tensors of a file, or of published weights of that name."
+    name, place = str(weights), Path(weights)
+    on_hub = name.startswith(_HUB)
+    if not on_hub and (place.is_file() or place.suffix in ('.pth', '.pt', '.safetensors')):
+        return read_weights(weights)
+    named = _named_weights(getattr(encoder, 'origin', None), name)
+    if normalize is not None and not on_hub: _require_named(encoder, normalize)
+    return _fetch(named)
+
 # %% ../../nbs/nets/230_weights.ipynb #encoder-weights
 _PREFIXES = re.compile(r'^((module|model|backbone|encoder|features|Scale|feature_extractor|net)\.)+')
 _HEADS = ('fc.', 'classifier.', 'aux_classifier.', 'heads.', 'auxiliary.', 'layer5.', 'layer6.')
@@ -191,13 +256,7 @@ def _encoder_weights(
 ) -> tuple[dict[str, Tensor], _Coverage]:
     "The tensors that fit an encoder, and how much of it they fill."
     origin, convert = getattr(encoder, 'origin', None), getattr(encoder, 'convert', None)
-    if Path(weights).is_file() or Path(weights).suffix in ('.pth', '.pt', '.safetensors'):
-        state = read_weights(weights)
-    else:
-        named = _named_weights(origin, str(weights))
-        if normalize is not None: _require_named(encoder, normalize)
-        state = _fetch(named)
-    own = encoder.state_dict()
+    state, own = _given_weights(weights, encoder, normalize), encoder.state_dict()
     places = {_PREFIXES.sub('', name): name for name in own}  # an encoder's names may begin with these, too
     bare = {_PREFIXES.sub('', name): value for name, value in state.items()}
     state = {places.get(name, name): value for name, value in bare.items()}
@@ -226,7 +285,7 @@ def _whose(state: dict[str, Tensor]) -> str:
 @_checked
 def load_encoder(
     encoder: nn.Module,   # filled in place
-    weights: str | Path,  # a file in torchvision's or timm's layout, or a name (downloads)
+    weights: str | Path,  # a file in torchvision's or timm's layout; a name or hf-hub:OWNER/NAME (downloads)
     normalize: str | None = None,  # how its images are normalised, to notice weights of the other kind
 ) -> _Coverage:            # `unexpected` without what belongs to heads
     "Fill an encoder; less than 95 % of its tensors filled is an `InputError`."

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
+import huggingface_hub
+
 from fastcore.xml import A, Caption, P, Table, Td, Th, Tr, to_xml
 from filelock import FileLock, Timeout
 from torch import nn
@@ -21,7 +23,7 @@ from ..core import _shown, _there_are, writing
 from ..labels import LabelSpace
 from ..methods.settings import Settings
 from ..nets.generators import deeplab_v2
-from ..nets.weights import load_generator
+from ..nets.weights import load_generator, _why_unfetched
 
 # %% ../../nbs/runs/630_folder.ipynb #read-about
 _MEND = 'Put the right file back, or choose another `out`.'
@@ -175,13 +177,10 @@ def _fetched(folder: str | Path) -> Path:
     if not str(folder).startswith('hf://'): return Path(folder)
     found = re.fullmatch(r'hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?', str(folder))
     if not found: raise InputError(f'{folder}: give hf://OWNER/NAME or hf://OWNER/NAME@REVISION.')
-    try: from huggingface_hub import snapshot_download
-    except ImportError:
-        raise InputError(f"{folder}: needs one more package: pip install 'udalit[hub]'.") from None
-    try: return Path(snapshot_download(found[1], revision=found[2], allow_patterns=list(_SHARED)))
-    except (OSError, ValueError) as error:
-        why = str(error).strip() or type(error).__name__
-        raise InputError(f'{folder}: cannot be fetched ({why.splitlines()[0]}).') from None
+    how = dict(revision=found[2], allow_patterns=list(_SHARED))
+    try: return Path(huggingface_hub.snapshot_download(found[1], **how))
+    except Exception as error:  # of the network, the disk or the Hub, whose library has its own
+        raise InputError(f'{folder}: cannot be fetched ({_why_unfetched(error)}).') from error
 
 # %% ../../nbs/runs/630_folder.ipynb #require-free
 _OWN_FILES = ('model.json', 'checked.json', 'log.txt', 'initial.safetensors', 'model.safetensors',
