@@ -177,8 +177,11 @@ def _require_table(
     path = Path(path)
     if path.suffix != '.csv': raise InputError(f'`{name}` = {str(path)!r}: give the name of a .csv file.')
     if not path.exists(): return
-    text = path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
-    if next(csv.reader(io.StringIO(text)), [])[:len(head)] != head:
+    found = []
+    if path.is_file():
+        with path.open(encoding='utf-8', errors='replace', newline='') as file:
+            found = next(csv.reader(file), [])
+    if found[:len(head)] != head:
         raise InputError(f'{path}: is there already, and no table with the columns {", ".join(head)}. '
                          f'Choose another `{name}`.')
 

@@ -273,9 +273,13 @@ def _free_name(method: Method, name: str) -> str:
     names = (name, *(f'{name}{number}' for number in range(2, len(method.stages) + 3)))
     return next(each for each in names if method.stage(each) is None)
 
+def _learning(method: Method) -> list[Train]:
+    "The stages that learn from the source."
+    return [stage for stage in method.segmenting if stage.source not in (None, 'oracle')]
+
 def _once_more(method: Method) -> Method:
     "The method, then pseudo-labels of its last network, then a stage from the first weights on these."
-    learnt = [stage for stage in method.segmenting if stage.source not in (None, 'oracle')][-1]
+    learnt = _learning(method)[-1]
     terms = tuple(entry for entry in learnt.terms if _parse_entry(entry)[0] in _SEG)
     label = PseudoLabel(_free_name(method, 'pseudo'), method.segmenting[-1].name)
     more = Train(_free_name(method, 'retrain'), (*terms, 'seg_target'), learnt.source, label.name)
@@ -283,7 +287,7 @@ def _once_more(method: Method) -> Method:
 
 def _retrain(method: Method, rounds: int) -> Method:
     "The method, followed by rounds of self-training from the first weights."
-    if all(stage.source in (None, 'oracle') for stage in method.segmenting):
+    if not _learning(method):
         raise InputError(f'{method.title} never learns from the source, as re-training does: '
                          'leave out `retrain`.')
     longer = method
