@@ -200,7 +200,8 @@ def from_run(
     return method if learns else _untranslated(method)  # nobody would look at what was painted
 
 # %% ../../nbs/methods/500_changes.ipynb #recipe
-_RECIPES = dict(short=dict(steps=1000, batch_size=4, optimizer='adam', learning_rate=1e-4))
+_RECIPES = dict(short=dict(steps=1000, batch_size=4, optimizer='adam', learning_rate=1e-4, weight_decay=5e-4,
+                           batchnorm='affine-frozen'))
 
 def _without_average(method: Method) -> dict:
     "A method's arguments without a teacher's α, which averages over too many steps, unless it was asked for."
