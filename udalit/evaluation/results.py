@@ -219,13 +219,19 @@ def _summarize(
     return summaries
 
 # %% ../../nbs/evaluation/720_results.ipynb #cell-text
+def _is_known(score: float | None) -> bool:
+    "Is it a number? NaN is the score of what is nowhere in the test set, None of what does not count."
+    return score is not None and not math.isnan(score)
+
+def _decimal(score: float | None) -> str:
+    "A score with one decimal; – for NaN, nothing for None."
+    if score is None: return ''
+    return f'{score:.1f}' if _is_known(score) else '–'
+
 def _cell_text(summary: _Summary, column: str) -> str:
     "A mean with one decimal, the mIoU of several runs with its deviation."
-    value = summary.mean.get(column)
-    if value is None: return ''
-    if math.isnan(value): return '–'
-    if column == 'miou' and summary.seeds > 1: return f'{value:.1f} ± {summary.std[column]:.1f}'
-    return f'{value:.1f}'
+    text, several = _decimal(summary.mean.get(column)), column == 'miou' and summary.seeds > 1
+    return f'{text} ± {summary.std[column]:.1f}' if several and _is_known(summary.mean[column]) else text
 
 # %% ../../nbs/evaluation/720_results.ipynb #tables
 def _tables(rows: list[dict]) -> Iterator[tuple[str, list[_Summary], list[str]]]:
@@ -268,9 +274,11 @@ def _difference_text(
     column = _class_column(first[2]) if len(first) > 2 else 'miou'
     values = []
     for seed in sorted({seed for *_, seed in found}):
-        one, other = found.get((*first[:2], seed)), found.get((*second[:2], seed))
-        if one and other: values.append(one[column] - other[column])
-    text = f'{" ".join(first)} − {" ".join(second[:2])}: ' + ' '.join(f'{value:+.1f}' for value in values)
+        keys = (*first[:2], seed), (*second[:2], seed)
+        scores = [found[key][column] for key in keys if key in found]
+        if len(scores) == 2 and all(map(_is_known, scores)): values.append(scores[0] - scores[1])
+    said = ' '.join(f'{value:+.1f}' for value in values) or 'no seed to compare'
+    text = f'{" ".join(first)} − {" ".join(second[:2])}: {said}'
     if len(values) > 1: text += f', {statistics.mean(values):+.1f} ± {statistics.stdev(values):.1f}'
     return text
 
@@ -287,7 +295,7 @@ def seeds_text(
     cells = [['', '', *(f'seed {seed}' for seed in seeds)]]
     for method, stage in dict.fromkeys(key[:2] for key in found):
         of_stage = [found.get((method, stage, seed)) for seed in seeds]
-        cells.append([method, stage, *(f'{row["miou"]:.1f}' if row else '' for row in of_stage)])
+        cells.append([method, stage, *(_decimal(row['miou']) if row else '' for row in of_stage)])
     parts = [_aligned(cells, 2)]
     differences = [_difference_text(found, first, second) for first, second in pairs]
     if differences: parts.append('\n'.join(differences))
@@ -314,19 +322,41 @@ def _control_of(method: str, name: str, ends: dict[str, dict[int, float]]) -> st
     there = [title for title in ends if _is_control(title, name) and ends[title].keys() & ends[method].keys()]
     return min(there, key=distance, default=None)
 
-# %% ../../nbs/evaluation/720_results.ipynb #worth
+# %% ../../nbs/evaluation/720_results.ipynb #ends
+def _last_stage(rows: list[dict]) -> str:
+    "Of one method's rows, the stage that ends a seed and that no seed goes on from."
+    ways = {}
+    for row in rows: ways.setdefault(row['seed'], []).append(row['stage'])
+    followed = {stage for way in ways.values() for stage in way if stage != way[-1]}
+    last = [way[-1] for way in ways.values() if way[-1] not in followed]
+    return max(last, key=last.count) if last else rows[-1]['stage']
+
 def _ends(rows: list[dict]) -> dict[str, dict[int, float]]:
     "By method, the mIoU of its last stage, by seed."
-    stages = {row['method']: row['stage'] for row in rows}  # a method's last row is of its last stage
-    ends = {method: {} for method in stages}
-    for row in rows:
-        if row['stage'] == stages[row['method']]: ends[row['method']][row['seed']] = row['miou']
+    of_method = {}
+    for row in rows: of_method.setdefault(row['method'], []).append(row)
+    ends = {}
+    for method, own in of_method.items():
+        stage = _last_stage(own)
+        ends[method] = {row['seed']: row['miou'] for row in own
+                        if row['stage'] == stage and _is_known(row['miou'])}
     return ends
 
+# %% ../../nbs/evaluation/720_results.ipynb #worth
 def _otherwise(control: str, method: str) -> str:
     "' (--after source)': how a control was changed, if the method was not changed likewise."
     (name, changes), (_, asked) = _parted(control), _parted(method)
     return '' if changes == asked else f' ({control[len(name):].strip() or "as it is"})'
+
+def _better_control(
+    gains: dict[str, dict[int, float]],  # what a method gains over each control, by seed
+) -> str:
+    "Of the controls with the most seeds, the one over which the method gains less."
+    most = max(map(len, gains.values()))
+    rivals = {control: gained for control, gained in gains.items() if len(gained) == most}
+    shared = set.intersection(*map(set, rivals.values()))
+    def mean(gained): return statistics.mean(gained[seed] for seed in shared or gained)
+    return min(rivals, key=lambda control: mean(rivals[control]))
 
 def _worth_line(method: str, ends: dict[str, dict[int, float]]) -> str:
     "What a method gains over the better control without one; '' if there is none."
@@ -336,7 +366,7 @@ def _worth_line(method: str, ends: dict[str, dict[int, float]]) -> str:
         if control is None: continue
         gains[control] = {seed: found[seed] - miou for seed, miou in ends[control].items() if seed in found}
     if not gains: return ''
-    free = min(gains, key=lambda control: statistics.mean(gains[control].values()))
+    free = _better_control(gains)
     gained, ceiling = gains[free], _control_of(method, 'oracle', ends)
     values = list(gained.values())
     spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
@@ -354,6 +384,7 @@ def _verdict(gains: list[float]) -> str:
     if len(gains) == 1: return 'one seed says little: take three'
     if min(gains) > 0: return f'it helps with every one of {len(gains)} seeds'
     if max(gains) < 0: return f'it harms with every one of {len(gains)} seeds'
+    if not any(gains): return f'it makes no difference with any of {len(gains)} seeds'
     return f'{len(gains)} seeds disagree: no more than chance'
 
 def _worth_text(rows: list[dict]) -> str:
