@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from ..core import InputError, _checked, _there_are
 from ..losses.terms import TERMS, _require_declared
 from .plans import Method, PseudoLabel, Restyle, Reveal, Take, Train
-from .plans import _available, _parse_entry
+from .plans import _available, _learns_from_source, _parse_entry
 from .settings import Settings, _require_settings
 
 # %% ../../nbs/methods/500_changes.ipynb #terms-of
@@ -276,7 +276,7 @@ def _free_name(method: Method, name: str) -> str:
 
 def _learning(method: Method) -> list[Train]:
     "The stages that learn from the source."
-    return [stage for stage in method.segmenting if stage.source not in (None, 'oracle')]
+    return [stage for stage in method.segmenting if _learns_from_source(method, stage)]
 
 def _once_more(method: Method) -> Method:
     "The method, then pseudo-labels of its last network, then a stage from the first weights on these."

@@ -220,6 +220,10 @@ def _reads_source(method: Method) -> bool:
     return any(isinstance(stage, Restyle) or getattr(stage, 'source', None) == 'source'
                for stage in method.stages)
 
+def _learns_from_source(method: Method, stage: Train) -> bool:
+    "Does the stage learn from the source's labels, on its images or on translated ones?"
+    return stage.source == 'source' or isinstance(method.stage(stage.source), Restyle)
+
 # %% ../../nbs/methods/490_plans.ipynb #stage-settings
 @_checked
 def stage_settings(

@@ -34,7 +34,7 @@ from ..losses.terms import Setup
 from ..methods.catalogue import method_on
 from ..memory import _require_step_fits
 from ..methods.plans import Method, Rank, Restyle, Reveal, Take, Train
-from ..methods.plans import _available, build_terms, check_plan
+from ..methods.plans import _available, build_terms, check_plan, _learns_from_source
 from ..methods.plans import stage_settings, _stage_terms
 from ..methods.settings import Settings
 from ..nets.batchnorm import set_batchnorm
@@ -58,7 +58,8 @@ def _require_room(network: nn.Module, task: Task, method: Method, settings: Sett
     for stage in method.segmenting:
         own = stage_settings(stage, settings, method.chosen)
         terms = _stage_terms(method, stage, Setup(network, settings, task.space))
-        sizes = [task.source_size]*(stage.source is not None) + [task.target_size]*(stage.target is not None)
+        labelled = task.source_size if _learns_from_source(method, stage) else task.target_size
+        sizes = [labelled]*(stage.source is not None) + [task.target_size]*(stage.target is not None)
         _require_step_fits(network, terms.values(), sizes, own.batch_size, f'stage "{stage.name}"')
 
 # %% ../../nbs/runs/670_fit.ipynb #require-fit

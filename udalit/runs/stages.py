@@ -32,7 +32,7 @@ from ..data.windows import _Windows
 from ..data.transforms import Preprocess, preprocess
 from ..losses.terms import Setup
 from ..methods.plans import Method, PseudoLabel, Rank, Restyle, Reveal, Split, Take, Train
-from ..methods.plans import build_terms, stage_settings
+from ..methods.plans import build_terms, _learns_from_source, stage_settings
 from ..methods.settings import Settings
 from ..options import RunOptions
 from ..nets.batchnorm import set_batchnorm
@@ -181,11 +181,10 @@ def _batch_pairs(
     source = target = repeat(None)
     if stage.source is not None:
         labelled = _labelled_images(context, stage.source, views)
-        of_source = stage.source == 'source' or isinstance(context.find(stage.source), Restyle)
         order, scale = _epoch_order(context, stage, labelled, settings.sampling), task.scale
         painted = isinstance(context.find(stage.source), Restyle)
         if scale and painted and not isinstance(labelled, _TranslatedScenes): scale = 1.  # painted at it
-        size = task.source_size if of_source else task.target_size
+        size = task.source_size if _learns_from_source(context.method, stage) else task.target_size
         source = stream('source', labelled, size, scale, order)
     if stage.target is not None:
         images = _target_images(context, stage.target)
