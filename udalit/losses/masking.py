@@ -9,7 +9,7 @@ __all__ = ['block_mask', 'Masking']
 import torch
 from torch import Tensor
 
-from .mixing import strong_augmentation, _within
+from .mixing import strong_augmentation, _require_rows, _within
 from .teacher import _labels_of, weighted_cross_entropy
 from .terms import Term
 
@@ -49,6 +49,7 @@ class Masking(Term):
         ignore_bottom: float = 0.,  # … and this at the bottom
     ):
         super().__init__(weight)
+        _require_rows(ignore_top, ignore_bottom)
         self.normalize, self.block, self.ratio = normalize, block, ratio
         self.threshold, self.strength = threshold, strength
         self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom

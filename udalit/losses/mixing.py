@@ -7,11 +7,13 @@ __all__ = ['class_mask', 'strong_augmentation', 'Mixing']
 
 # %% ../../nbs/losses/392_mixing.ipynb #imports
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core import InputError
 from ..data.transforms import _Normalize, _find_normalize, _pixel_constants, resize_label
 from ..labels import IGNORE
 from .teacher import _labels_of, weighted_cross_entropy
@@ -47,6 +49,14 @@ def _fitted(
             maps = F.pad(maps, (*around, 0, 0) if dim == -1 else (0, 0, *around), value=fill)
     return maps
 
+# %% ../../nbs/losses/392_mixing.ipynb #zoomed
+def _labels_on(
+    images: Tensor,  # (b, 3, H, W)
+    labels: Tensor,  # (b, h, w) ids
+) -> Tensor:         # (b, H, W)
+    "The labels at the size of their images; the same tensor if they have it."
+    return resize_label(labels, images.shape[:-3:-1])
+
 # %% ../../nbs/losses/392_mixing.ipynb #sizes
 def _within(share: Tensor, size: tuple[int, int], top: float, bottom: float) -> Tensor:
     "Each image's share (b,) as (b, H, W), and 0 in its first and last rows, that do not count. Source: DAF-7"
@@ -54,18 +64,31 @@ def _within(share: Tensor, size: tuple[int, int], top: float, bottom: float) -> 
     counts = (rows >= round(top*size[0])) & (rows < size[0] - round(bottom*size[0]))
     return (share[:, None]*counts)[..., None].expand(-1, -1, size[1])
 
-# %% ../../nbs/losses/392_mixing.ipynb #jitter
-_GREY = 0.299, 0.587, 0.114  # what red, green and blue add to the brightness that is seen
+def _require_rows(top: float, bottom: float):
+    "An `InputError` if no row of the target is left between the two shares."
+    if top + bottom >= 1:
+        raise InputError(f'`ignore_top` = {top:g} and `ignore_bottom` = {bottom:g} leave no row of the '
+                         'target: together they must be less than 1.')
 
+# %% ../../nbs/losses/392_mixing.ipynb #colours
+@lru_cache(maxsize=32)
+def _colour_constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    "What red, green and blue add to the brightness that is seen, (3, 1, 1); RGB to YIQ and back, (3, 3)."
+    rows = (.299, .587, .114), (.5959, -.2746, -.3213), (.2115, -.5227, .3112)
+    to_yiq = torch.tensor(rows, dtype=dtype, device='cpu')
+    made = to_yiq[0].view(3, 1, 1), to_yiq, torch.linalg.inv(to_yiq)
+    return tuple(constant.to(device) for constant in made)
+
+# %% ../../nbs/losses/392_mixing.ipynb #jitter
 def _turn_hue(
     images: Tensor,  # (b, 3, H, W) RGB
     angles: Tensor,  # (b,) radians
 ) -> Tensor:
     "Colours turned around the axis of greys."
-    to_yiq = images.new_tensor([_GREY, (.5959, -.2746, -.3213), (.2115, -.5227, .3112)])
+    _, to_yiq, from_yiq = _colour_constants(images.dtype, images.device)
     cos, sin, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles), torch.ones_like(angles)
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
-    return torch.einsum('nij,njhw->nihw', torch.linalg.inv(to_yiq) @ turn @ to_yiq, images)
+    return torch.einsum('nij,njhw->nihw', from_yiq @ turn @ to_yiq, images)
 
 def _recolour(
     images: Tensor,   # (b, 3, H, W) RGB in [0, 1]
@@ -74,7 +97,7 @@ def _recolour(
 ) -> Tensor:          # (b, 3, H, W) in [0, 1]
     "Brightness, contrast, saturation and hue changed, in this order, by image."
     bright, contrast, colour = factors[..., None, None, None].unbind(1)  # each (b, 1, 1, 1)
-    weights = images.new_tensor(_GREY).view(3, 1, 1)
+    weights, _, _ = _colour_constants(images.dtype, images.device)
     images = (images*bright).clamp(0, 1)
     mean = (images*weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
     images = torch.lerp(mean, images, contrast).clamp(0, 1)
@@ -122,8 +145,7 @@ class Mixing(Term):
     "ClassMix: the source's classes pasted into the target. Source: DACS-4, DACS-6 (Tranheden et al., 2021)"
     name, makes = 'mix', 'mixed'
     variants = {'classes': {}}
-    needs = {'source', 'target', 'teacher'}
-    reads_target = False
+    needs, reads_target = {'source', 'target', 'teacher'}, False
     ranges = dict(threshold=(0, 1), strength=(0, .99), ignore_top=(0, 1), ignore_bottom=(0, 1))
 
     def __init__(self,
@@ -136,6 +158,7 @@ class Mixing(Term):
         ignore_bottom: float = 0., # … and this at the bottom; DAFormer on Cityscapes: 15 and 120 of 512 rows
     ):
         super().__init__(weight)
+        _require_rows(ignore_top, ignore_bottom)
         self.num_classes, self.normalize, self.threshold = num_classes, normalize, threshold
         self.strength, self.ignore_top, self.ignore_bottom = strength, ignore_top, ignore_bottom
 
@@ -150,8 +173,8 @@ class Mixing(Term):
     def make_view(self, source, target, see):
         labels, share = _labels_of(target, self.threshold)
         size, place = target.images.shape[-2:], torch.rand(2).tolist()
-        labelled = resize_label(source.labels, source.images.shape[:-3:-1])          # CLAN's zoom left them
-        pasted_labels = _fitted(labelled, size, place, IGNORE)
+        labels = _labels_on(target.images, labels)                                   # (b, H, W)
+        pasted_labels = _fitted(_labels_on(source.images, source.labels), size, place, IGNORE)
         pasted = _fitted(source.images, size, place)
         mask = class_mask(pasted_labels, self.draw(target.images))                  # (b, H, W)
         trusted = _within(share, size, self.ignore_top, self.ignore_bottom)          # (b, H, W)
