@@ -238,6 +238,21 @@ def stage_settings(
     own = {name: asked.get(name, value) for name, value in stage.settings.items()} | stage.chosen
     return replace(settings, **dict(steps=steps, learning_rate=stage.rate*settings.learning_rate) | own)
 
+# %% ../../nbs/methods/490_plans.ipynb #is-asked
+def _is_asked(method: Method, stage: Train, name: str) -> bool:
+    "Did the user ask for this term of a stage, or for an argument of it?"
+    added = any(change.partition('=')[0] == f'--with {name}' for change in method.changes)
+    owners = [place.rpartition('.')[0] for place in method.placed]
+    return added or name in owners or f'{stage.name}.{name}' in owners
+
+def _require_heads(method: Method, stage: Train, settings: Settings):
+    "An `InputError` if the user asked for a term of the auxiliary head, and the network has none."
+    names = [_parse_entry(entry)[0] for entry in stage.terms]
+    asked = [name for name in names if name.endswith('_aux') and _is_asked(method, stage, name)]
+    if asked and not settings.auxiliary:
+        raise InputError(f'{method.title}: the term "{asked[0]}" looks at the auxiliary head, and this '
+                         'network has none: give `auxiliary=True`, or do not ask for the term.')
+
 # %% ../../nbs/methods/490_plans.ipynb #stage-terms
 def _stage_terms(
     method: Method,
@@ -246,6 +261,7 @@ def _stage_terms(
 ) -> dict[str, Term]:
     "The stage's terms on torch's meta device, where nothing is allocated or drawn."
     setup = replace(setup, settings=stage_settings(stage, setup.settings, method.chosen))
+    _require_heads(method, stage, setup.settings)
     with torch.device('meta'): return build_terms(stage.terms, setup, method.arguments, stage.name)
 
 # %% ../../nbs/methods/490_plans.ipynb #available
