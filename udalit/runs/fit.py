@@ -29,6 +29,7 @@ from ..data.datasets import _places, fingerprint, _require_all_seen
 from ..data.loaders import _require_sample
 from ..data.prepared import _open_prepared, _require_recipe
 from ..data.tasks import DRAWN, Task, _DRAWN_IN_PART, _views
+from ..data.transforms import AUGMENTATIONS
 from ..labels import IGNORE
 from ..losses.terms import Setup
 from ..methods.catalogue import method_on
@@ -150,18 +151,24 @@ def _unheeded(options: RunOptions, settings: Settings) -> str:
     return f'{", ".join(others)} not heeded: `precision`, `accumulate` and `device` of the run count.'
 
 # %% ../../nbs/runs/670_fit.ipynb #noise
+def _zooms(preprocessing: str) -> tuple[float, float]:
+    "Factors for the noise of source and target: 1, unless the recipe zooms images alone."
+    recipe = AUGMENTATIONS[preprocessing]['source']
+    return (max(recipe['scales']), min(recipe['scales'])) if recipe.get('alone') else (1, 1)
+
 def _noise(
     images: int,            # how many
     size: tuple[int, int],  # (width, height)
     num_classes: int,
+    zoom: float = 1,        # of the images alone
 ) -> dict:                  # a batch with labels in blocks, and all else that a batch may hold
     "Images of noise, for a rehearsal."
     width, height = size
     ids = torch.arange(16*images).view(images, 1, 4, 4) % num_classes
     label = F.interpolate(ids.float(), (height, width))[:, 0].to(torch.uint8)
-    image = torch.randint(0, 256, (images, 3, height, width), dtype=torch.uint8)
+    image = torch.randint(0, 256, (images, 3, round(zoom*height), round(zoom*width)), dtype=torch.uint8)
     return dict(image=image, original=image, label=label, confidence=torch.full_like(label, 99),
-                name=['noise']*images)
+                name=['noise']*images, size=[(height, width)]*images)
 
 # %% ../../nbs/runs/670_fit.ipynb #one-step
 def _one_step(
@@ -175,10 +182,10 @@ def _one_step(
     else: copy = deepcopy(network)
     if 'batchnorm' in stage.settings: copy = set_batchnorm(copy, own.batchnorm)
     terms = build_terms(stage.terms, Setup(copy, own, task.space), method.arguments, stage.name)
-    has, noise = _available(method, stage), _noise(min(2, own.batch_size), size, len(task.space))
-    bare = {key: noise[key] for key in ('image', 'name')}
-    target = noise if 'labels' in has else bare if 'target' in has else None
-    pair = noise if 'source' in has else None, target
+    has, common = _available(method, stage), (min(2, own.batch_size), size, len(task.space))
+    source, target = (_noise(*common, zoom) for zoom in _zooms(own.preprocessing))
+    if 'labels' not in has: del target['label'], target['confidence'], target['original']
+    pair = source if 'source' in has else None, target if 'target' in has else None
     measured = Trainer(copy, terms, own, accelerator).step(iter([pair]))
     lost = [key for key, value in measured.items() if not value.isfinite().all()]
     if lost:
