@@ -49,7 +49,7 @@ def _choice_scores(
     network: nn.Module,
     batches,                            # of dicts with 'image' (b, 3, H, W)
     teacher: nn.Module | None = None,   # its moving average
-    pixels: int = 256,                  # of each image, for the density
+    pixels: int = 256,                  # at most, of each image, for the density
     seed: int = 0,                      # of their places
 ) -> dict[str, float]:
     "What can be said of a network without labels; see `_BETTER` for which way."
@@ -58,7 +58,7 @@ def _choice_scores(
         images = batch['image']
         logits = _view_logits(network, images)                                 # (b, K, h, w)
         p = logits.softmax(1)
-        places = torch.randint(p[0, 0].numel(), (pixels,), generator=torch.Generator().manual_seed(seed))
+        places = torch.randperm(p[0, 0].numel(), generator=torch.Generator().manual_seed(seed))[:pixels]
         some = p.flatten(2)[..., places.to(p.device)].transpose(1, 2)          # (b, n, K)
         found = dict(entropy=entropy(p).mean((1, 2)), density=_neighbourhood_density(some),
                      mirrored=_agreement(logits, _view_logits(network, images, flip=True)))
