@@ -285,18 +285,21 @@ def _check_training(method: Method, stage: Train):
         after = stage.terms[stage.terms.index(entry):]
         late = [other for other in after if _parse_entry(other)[1].makes in kind.needs]
         if late: raise InputError(f'{place}: the term "{late[0]}" makes what "{entry}" needs; put it first.')
+        if not kind.minimises and not any(kind.makes in _parse_entry(other)[1].needs for other in after):
+            raise InputError(f'{place}: no term needs the term "{entry}". Leave it out, or add one.')
         if kind.trains != stage.network:
             raise InputError(f'{place} trains a {stage.network} network, the term "{entry}" a {kind.trains}.')
 
 # %% ../../nbs/methods/490_plans.ipynb #check-plan
 @_checked
 def check_plan(method: Method):
-    "An `InputError` if a stage reads what no stage before it leaves, or two stages share a name."
-    done = {}
+    "An `InputError` if a stage reads what no stage before it leaves, or its name is another's, too."
+    done, taken = {}, {setting.name for setting in fields(Settings)}
     if not method.stages: raise InputError(f'{method.title}: `stages` = (): give one stage or more.')
     for stage in method.stages:
         place = f'{method.title}: stage "{stage.name}"'
         if stage.name in done: raise InputError(f'{method.title}: two stages are called "{stage.name}".')
+        if stage.name in taken: raise InputError(f'{place} has the name of a setting; give it another.')
         for what, needed in _stage_inputs(stage).items():
             if needed not in done:
                 raise InputError(f'{place} needs "{needed}", which is not an earlier stage.')

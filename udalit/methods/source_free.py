@@ -10,8 +10,9 @@ from .plans import Method, PseudoLabel, Train
 
 # %% ../../nbs/methods/588_source_free.ipynb #source-free
 def source_free() -> Method:
-    "L_seg; then the target alone, on pseudo-labels and masked images. No paper's."
+    "L_seg; then the target alone: in BatchNorm, on pseudo-labels and masked images. No paper's."
     return Method('source-free', 'a finished network goes on with target images alone', (
         Train('source', ('seg',), target=None),
-        PseudoLabel('pseudo', 'source'),
-        Train('adapt', ('seg_target', 'teacher', 'masked'), source=None, target='pseudo', start='source')))
+        Train('stats', ('ent',), source=None, start='source', share=.1, rate=1e-6),
+        PseudoLabel('pseudo', 'stats'),
+        Train('adapt', ('seg_target', 'teacher', 'masked'), source=None, target='pseudo', start='stats')))

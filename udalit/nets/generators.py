@@ -6,6 +6,7 @@
 __all__ = ['BACKBONES', 'Maps', 'ASPP', 'Generator', 'deeplab_v2']
 
 # %% ../../nbs/nets/240_generators.ipynb #imports
+from copy import deepcopy
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -20,7 +21,7 @@ from .batchnorm import BATCHNORM, set_batchnorm
 from .encoders import _RESNETS, _HRNet, _fcn_encoder, _mobilenet_encoder, _resnet_encoder
 from .encoders import _small_encoder, _vgg_encoder
 from .heads import _STAGE_HEADS
-from .lora import _add_lora
+from .lora import _add_lora, _has_lora
 from .tensors import upsample
 from .timm_encoders import _TIMM, _TimmEncoder, _meant, _require_timm
 from .weights import _encoder_weights, _published, load_encoder
@@ -227,6 +228,16 @@ def deeplab_v2(
     generator.backbone = backbone
     generator.recipe = dict(backbone=backbone, options={k: v for k, v in recipe.items() if v is not None})
     return generator
+
+# %% ../../nbs/nets/240_generators.ipynb #with-batchnorm
+def _with_batchnorm(network: nn.Module, policy: str) -> nn.Module:
+    "A copy of a network whose encoder has another key of `BATCHNORM`; one that is wrapped has it everywhere."
+    network = deepcopy(network)
+    encoder = set_batchnorm(getattr(network, 'encoder', network), policy)
+    if _has_lora(encoder):
+        for layer in encoder.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm): layer.requires_grad_(False)
+    return network
 
 # %% ../../nbs/nets/240_generators.ipynb #first-weights
 def _first_weights(

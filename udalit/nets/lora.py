@@ -44,3 +44,7 @@ def _add_lora(encoder: nn.Module, rank: int):
     encoder.requires_grad_(False)
     for layer in layers.values():
         register_parametrization(layer, 'weight', _LowRank(layer.weight.detach(), rank))
+
+def _has_lora(encoder: nn.Module) -> bool:
+    "Does an encoder learn by low-rank updates alone?"
+    return any(isinstance(module, _LowRank) for module in encoder.modules())

@@ -38,8 +38,7 @@ from ..methods.plans import Method, Rank, Restyle, Reveal, Take, Train
 from ..methods.plans import _available, build_terms, check_plan, _learns_from_source
 from ..methods.plans import stage_settings, _stage_terms
 from ..methods.settings import Settings
-from ..nets.batchnorm import set_batchnorm
-from ..nets.generators import Maps, _require_generator
+from ..nets.generators import Maps, _require_generator, _with_batchnorm
 from ..nets.translators import Translator
 from ..nets.weights import load_generator, read_weights, save_generator
 from ..predict import _blank, _FAILS, _taken_size
@@ -180,7 +179,7 @@ def _one_step(
     own = replace(stage_settings(stage, settings, method.chosen), accumulate=1)
     if stage.network == 'translator': copy = Translator(*own.translator)
     else: copy = deepcopy(network)
-    if 'batchnorm' in stage.settings: copy = set_batchnorm(copy, own.batchnorm)
+    if 'batchnorm' in stage.settings: copy = _with_batchnorm(copy, own.batchnorm)
     terms = build_terms(stage.terms, Setup(copy, own, task.space), method.arguments, stage.name)
     has, common = _available(method, stage), (min(2, own.batch_size), size, len(task.space))
     source, target = (_noise(*common, zoom) for zoom in _zooms(own.preprocessing))

@@ -114,7 +114,8 @@ def _used_settings(stage: Train, settings: Settings, terms: dict[str, Term]) -> 
         unused |= set(asdict(settings)) - {'steps', 'accumulate', *stage.settings}
     if settings.layer_decay == 1: unused.add('layer_decay')  # runs of before there was one go on
     if stage.source is None: unused.add('sampling')
-    if stage.source is None or stage.target is None: unused.add('statistics')
+    makes = any(term.makes for term in terms.values())
+    if stage.target is None or stage.source is None and not makes: unused.add('statistics')
     return {name: value for name, value in asdict(settings).items() if name not in unused}
 
 # %% ../../nbs/runs/660_identity.ipynb #describe-data

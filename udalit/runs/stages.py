@@ -8,7 +8,6 @@ __all__ = []
 # %% ../../nbs/runs/650_stages.ipynb #imports
 import math, shutil, time
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -35,7 +34,7 @@ from ..methods.plans import Method, PseudoLabel, Rank, Restyle, Reveal, Split, T
 from ..methods.plans import build_terms, _learns_from_source, stage_settings
 from ..methods.settings import Settings
 from ..options import RunOptions
-from ..nets.batchnorm import set_batchnorm
+from ..nets.generators import _with_batchnorm
 from ..nets.weights import _coverage, load_generator, read_weights, save_generator
 from ..nets.translators import Translator
 from ..labels import colorize
@@ -198,7 +197,7 @@ def _stage_trainer(stage: Train, context: _StageContext, settings: Settings) -> 
     seed_everything(derive(_seed_of(stage, context.seed), stage.name))
     if stage.network == 'translator': network = Translator(*settings.translator)
     else: network = load_generator(context.network, _start_weights(stage, context.run))
-    if 'batchnorm' in stage.settings: network = set_batchnorm(deepcopy(network), settings.batchnorm)
+    if 'batchnorm' in stage.settings: network = _with_batchnorm(network, settings.batchnorm)
     first = None if stage.start == 'initial' else _first_weights(context.run, stage.name)
     setup = Setup(network, settings, context.task.space, first=first)
     terms = build_terms(stage.terms, setup, context.method.arguments, stage.name)

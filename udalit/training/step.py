@@ -124,7 +124,7 @@ def _see_images(self: Trainer, images: Tensor, labels: Tensor, confidence: Tenso
 @patch
 def _passes(self: Trainer, source: dict | None, target: dict | None) -> tuple:
     "Source, then target, without a graph where no term looks at it, then the views that terms make of it."
-    still = self.settings.statistics == 'target' and source is not None and target is not None
+    still = self.settings.statistics == 'target' and target is not None
     with _still_statistics(self.network) if still else contextlib.nullcontext():
         on_source = self._see(source, 'source')
     with torch.set_grad_enabled(self.target_read): on_target = self._see(target, 'target')
