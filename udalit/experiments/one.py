@@ -35,7 +35,8 @@ from ..evaluation.results import _require_table, _TAKEN_FOR, _write_confusions, 
 from ..evaluation.show import confusion_picture, curves, panel, _score_curves
 from ..labels import LabelSpace
 from ..methods.catalogue import find_method, method_on, outline_of, settings_for
-from ..methods.plans import Method, Restyle, _reads_source, stage_settings
+from ..methods.plans import Method, Restyle, Train
+from ..methods.plans import _is_asked, _parse_entry, _reads_source, stage_settings
 from ..methods.settings import Settings
 from ..nets.generators import _encoder, _first_weights, deeplab_v2
 from ..nets.weights import _IMAGENET, load_generator, _published
@@ -283,6 +284,24 @@ def _require_asked(
         for about in known, asked: about['settings'] = {name: about['settings'].get(name) for name in names}
     _compare(out, known, asked)
 
+# %% ../../nbs/experiments/800_one.ipynb #first-worth
+def _keeps_first(method: Method, stage: Train) -> str:
+    "The term that looks back at this run's own first weights; '' if there is none."
+    begun = stage
+    while isinstance(begun, Train) and begun.start != 'initial': begun = method.stage(begun.start)
+    kinds = [_parse_entry(entry)[:2] for entry in stage.terms] if isinstance(begun, Train) else []
+    return next((name for name, kind in kinds if kind.reads_first), '')
+
+def _require_worth(method: Method, weights: str | Path):
+    "An `InputError` if the first weights are random, and a term would keep what they see."
+    for stage in method.segmenting:
+        name = _keeps_first(method, stage)
+        if weights != 'none' or not name: continue
+        asked = _is_asked(method, stage, name)
+        other = 'do not ask for the term' if asked else f"leave the term out, `without='{name}'`"
+        raise InputError(f'{method.title}: the term "{name}" keeps what the first weights see, and these are '
+                         f'random. Give `weights`, or {other}.')
+
 # %% ../../nbs/experiments/800_one.ipynb #prepare
 def _prepare(
     method: str | Method,
@@ -315,6 +334,7 @@ def _prepare(
     late = isinstance(task, Task) or _is_drawn(task) or task in _DRAWN_IN_PART
     if not late: task = found(task)
     weights = _first_weights(backbone, weights, **settings.of_network())  # before anything is drawn
+    _require_worth(method, weights)
     if not isinstance(task, Task): task = found(task)
     task = _with_classes(task, classes)
     if options.prepared is not None: task = _open_prepared(task, options.prepared)

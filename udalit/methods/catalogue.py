@@ -26,7 +26,7 @@ from .isia_aim import isia_aim
 from .mic import mic
 from .outlines import _outline_with, differences
 from .pixintrada import intrada, pixintrada
-from .plans import Method, Train
+from .plans import _is_asked, Method, Train
 from .settings import _FOR_SMALL, _require_settings, Settings
 from .sim import sim
 from .source_free import source_free
@@ -129,7 +129,7 @@ def _made_small(method: Method) -> Method:
     "The method without what belongs to a large network, to first weights, or to thousands of steps."
     stages = tuple(map(_without_scale, method.stages))
     small = replace(method, stages=stages, arguments=_without_average(method))
-    asked = any(change.startswith('--with features') for change in method.changes)
+    asked = any(_is_asked(method, stage, 'features') for stage in method.segmenting)
     if asked or 'features' not in _terms_of(small): return small
     return replace(remove_term(small, 'features'), changes=method.changes)  # random features are not worth it
 

@@ -120,8 +120,9 @@ def include_term(
     for change in (_exchanged, _added):
         stages = tuple(change(method, s, name, entry) if s in method.segmenting else s for s in method.stages)
         if stages != method.stages: return _changed(method, 'with', entry, stages=stages)
+    of_small = f' A small network leaves it out: `{name}.weight=…` keeps it.' if kind.reads_first else ''
     raise InputError(f'{method.title} with {entry} changes nothing: no stage that has what the term needs '
-                     f'({", ".join(sorted(kind.needs)) or "nothing"}) lacks the term.')
+                     f'({", ".join(sorted(kind.needs)) or "nothing"}) lacks the term.{of_small}')
 
 # %% ../../nbs/methods/500_changes.ipynb #setting
 def _setting(key: str, value, stage: str = '', wanted: str = 'a setting') -> dict:
