@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..core import InputError
 from .teacher import _silent
 from .terms import Term, _require_channels
+from ..nets.generators import Generator
 from ..nets.passes import _maps_of
 from ..nets.tensors import single
 
@@ -24,8 +25,8 @@ def thing_features(
     share: float = .75,        # r in [0, 1]: of a feature's pixels, so many must be of one class
 ) -> Tensor:                   # (b, h, w) bool
     "Features that stand for one thing class. Source: DAF-5 (Hoyer et al., 2022)"
-    ids = torch.tensor(things, device=labels.device).view(-1, 1, 1, 1)              # (T, 1, 1, 1)
-    shares = F.adaptive_avg_pool2d((labels == ids).float(), tuple(size))            # (T, b, h, w)
+    of_things = torch.stack([labels == thing for thing in things])       # (T, b, H, W)
+    shares = F.adaptive_avg_pool2d(of_things.float(), tuple(size))       # (T, b, h, w)
     return (shares >= share).any(0)
 
 # %% ../../nbs/losses/394_kept_features.ipynb #distance
@@ -57,16 +58,24 @@ class KeptFeatures(Term):
         if not things:
             raise InputError("no class is a thing: leave the term out, `without='features'`, or name some in "
                              '`things` of the LabelSpace, or put * behind them in classes.txt.')
-        self.network, self.things, self.share = _silent(network), tuple(things), share
+        self.channels, self.things, self.share = network.feature_channels, tuple(things), share
+        self.without_heads = isinstance(network, Generator)
+        self.network = _silent(network.encoder if self.without_heads else network)
 
     @classmethod
     def built_for(cls, setup):
         return dict(network=setup.first_network(), things=setup.space.things)
 
     def train(self, mode: bool = True): return super().train(False)
-    def check(self, maps): _require_channels(maps, self.network.feature_channels)
+    def check(self, maps): _require_channels(maps, self.channels)
+
+    @torch.no_grad()
+    def first_features(self, images: Tensor) -> Tensor:  # (b, 3, H, W) normalised → (b, c, h, w)
+        "What the first weights make of images."
+        if self.without_heads: return self.network(images)[1]
+        return _maps_of(self.network, images, 'source').features
 
     def generator_loss(self, source, target):
-        with torch.no_grad(): kept = _maps_of(self.network, source.images, 'source').features
+        kept = self.first_features(source.images)
         mask = thing_features(source.labels, source.features.shape[-2:], self.things, self.share)
         return feature_distance(source.features, kept, mask)

@@ -52,10 +52,9 @@ def _silent(network: nn.Module) -> nn.Module:
     return copy
 
 def _without_dropout(network: nn.Module):
-    "Switch off what drops activations, or whole paths, at random."
+    "Nothing drops activations, or whole paths, at random: only what keeps running statistics still trains."
     for module in network.modules():
-        dropping = isinstance(module, nn.modules.dropout._DropoutNd) or type(module).__name__ == 'DropPath'
-        if dropping: module.eval()
+        if not hasattr(module, 'running_mean'): module.training = False
 
 # %% ../../nbs/losses/391_teacher.ipynb #term
 class Teacher(Term):
