@@ -132,7 +132,7 @@ class Rank:
 # %% ../../nbs/methods/490_plans.ipynb #reveal
 @dataclass(frozen=True)
 class Reveal:
-    "The target's own labels of a few images, half of what is drawn; the others keep theirs, or have none."
+    "The target's own labels of a few images, in every second draw; the others keep theirs, or have none."
     name: str
     count: int                 # N ≥ 1 images, spread evenly over the target's
     labels: str | None = None  # the `PseudoLabel` stage whose labels the others keep; None: they have none
