@@ -284,7 +284,7 @@ def _check_state(build, make) -> str:
 class _NoWaiting(TorchDispatchMode):
     "Within, an operation raises if its result is a number on the host, or has a size that depends on values."
     asking = {'_local_scalar_dense', 'allclose', 'nonzero', 'masked_select', 'bincount',
-              '_unique2', 'unique_dim', 'unique_consecutive'}
+              '_unique2', 'unique_dim', 'unique_consecutive', '_linalg_check_errors'}
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         name = operation.overloadpacket.__name__
@@ -306,10 +306,23 @@ class _NoCopies(TorchFunctionMode):
         _require(name not in self.copying, f'the host waits for a copy by {name}')
         return function(*args, **(kwargs or {}))
 
+# %% ../nbs/310_testing.ipynb #constants
+class _NoConstants(TorchFunctionMode):
+    "Within, a function raises if it makes a tensor of the host's numbers for a device."
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name, kwargs = getattr(function, '__name__', ''), kwargs or {}
+        placed = name in ('tensor', 'as_tensor') and kwargs.get('device') is not None
+        _require(name != 'new_tensor' and not placed,
+                 f'the device waits for numbers of the host, by {name}: make them a buffer')
+        return function(*args, **kwargs)
+
 # %% ../nbs/310_testing.ipynb #waiting-check
 def _check_waiting(build, make) -> str:
-    case = _case(build, make)
-    with _NoWaiting(), _NoCopies(): _steps(*case)
+    term, source, target = case = _case(build, make)
+    def see(images, labels, confidence): return target.view(term.makes)
+    with _NoWaiting(), _NoConstants():
+        if term.makes: term.make_view(source, target, see)
+        with _NoCopies(): _steps(*case)
     return 'the host never waits'
 
 # %% ../nbs/310_testing.ipynb #menu
