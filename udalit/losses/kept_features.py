@@ -6,6 +6,8 @@
 __all__ = ['thing_features', 'feature_distance', 'KeptFeatures']
 
 # %% ../../nbs/losses/394_kept_features.ipynb #imports
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,11 @@ from ..nets.passes import _maps_of
 from ..nets.tensors import single
 
 # %% ../../nbs/losses/394_kept_features.ipynb #thing-pixels
+@lru_cache(maxsize=32)
+def _column(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    "Ids as (T, 1, 1, 1), copied to a device once."
+    return torch.tensor(ids).view(-1, 1, 1, 1).to(device)
+
 def thing_features(
     labels: Tensor,            # (b, H, W) ids, 255 ignored
     size: tuple[int, int],     # (h, w) of the features
@@ -25,8 +32,8 @@ def thing_features(
     share: float = .75,        # r in [0, 1]: of a feature's pixels, so many must be of one class
 ) -> Tensor:                   # (b, h, w) bool
     "Features that stand for one thing class. Source: DAF-5 (Hoyer et al., 2022)"
-    of_things = torch.stack([labels == thing for thing in things])       # (T, b, H, W)
-    shares = F.adaptive_avg_pool2d(of_things.float(), tuple(size))       # (T, b, h, w)
+    of_things = labels == _column(tuple(things), labels.device)      # (T, b, H, W)
+    shares = F.adaptive_avg_pool2d(of_things.float(), tuple(size))   # (T, b, h, w)
     return (shares >= share).any(0)
 
 # %% ../../nbs/losses/394_kept_features.ipynb #distance

@@ -57,7 +57,7 @@ class Settings(_Length):
     repeat_backbone: bool = False   # as public code did: SGD moves most backbone weights three times a step
     momentum: float = 0.9           # 'sgd' only
     nesterov: bool = False          # 'sgd' only; SIM's paper has it
-    weight_decay: float = 5e-4          # a part of the loss; 'adamw' shrinks the weights by it instead
+    weight_decay: float = 5e-4      # a part of the loss; 'adamw' shrinks the weights by it instead
     power: float = 0.9              # of the poly decay
     betas: tuple[float, float] = (0.9, 0.999)  # 'adam' and 'adamw' only
     hold: float = 0.                # the rates stay for this share of the decay, and fall in the rest
